@@ -1,0 +1,211 @@
+"""The configuration of one table: what its YAML file may say.
+
+Belongs here: fields, defaults and what may not be combined. Does not: reading files (load.py),
+connections and secrets (settings.py: they come from the environment only).
+
+Column names are BigQuery's throughout; `columns.<name>.name` renames one on its way.
+"""
+
+import difflib
+import re
+import zoneinfo
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from bq2pg_assets.config.cron import cron_problems
+from bq2pg_assets.engine.model import TargetName
+
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+SOURCE = re.compile(r"^(?:(?P<project>[^.`\s]+)\.)?(?P<dataset>[^.`\s]+)\.(?P<table>[^.`\s]+)$")
+IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+BYTE_SIZE = TypeAdapter(ByteSize)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _bytes(value: Any) -> Any:
+    try:
+        return value if isinstance(value, bool) else int(BYTE_SIZE.validate_python(value))
+    except ValidationError:
+        raise ValueError(
+            f"{value!r} is not a size; write a number of bytes, or one with its unit: 50 GiB"
+        ) from None
+
+
+def _cron(value: str) -> str:
+    if problems := list(cron_problems(value)):
+        raise ValueError("; ".join(problems))
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # OSError: "Europe" is a folder of the database
+        near = difflib.get_close_matches(value, zoneinfo.available_timezones(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "write one such as Europe/Berlin"
+        raise ValueError(f"{value!r} is not a time zone of the IANA database; {hint}") from None
+    return value
+
+
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(_tuple)]
+Size = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    Field(ge=1),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
+
+
+class ColumnConfig(_Model):
+    """What differs from the default for one column."""
+
+    name: Text | None = None
+    """The column's name in PostgreSQL. Default: as in BigQuery."""
+    exclude: bool = False
+    """Leave the column out: it is never read."""
+
+
+class TableConfig(_Model):
+    """One table: from BigQuery, to PostgreSQL, how."""
+
+    name: str = Field(pattern=NAME)
+    """The asset's name. Default: the file's name."""
+    source: Text | None = None
+    """The BigQuery table or view: dataset.table or project.dataset.table."""
+    query: Text | None = None
+    """A GoogleSQL query instead of `source`."""
+    target: str = ""
+    """The PostgreSQL table: schema.table or table (then in schema public). Default: `name`.
+    Quote a part that holds a dot: "my.schema".table."""
+    mode: Literal["replace", "append", "merge"] = "replace"
+    """replace: all rows, each time. append: add the rows above the cursor. merge: insert or
+    update the rows above the cursor by key."""
+    cursor: Text | None = "max_ingested_at"
+    """The TIMESTAMP, DATETIME or DATE column that grows with every change; append and merge
+    load only rows above the last value. null with merge: every row, each time."""
+    key: Names = ()
+    """The columns that identify a row; needed by merge. Default: BigQuery's primary key."""
+    columns: dict[str, ColumnConfig] = {}
+    """What differs from the default, by BigQuery column name."""
+    not_null: Names = ()
+    """Columns in which a NULL stops the run before anything is published."""
+    empty_source: Literal["fail", "allow"] = "fail"
+    """What a source without rows means when the whole table would be replaced."""
+    export: Literal["auto", "extract", "export_data"] = "auto"
+    """The way out of BigQuery. auto: the cheapest that is right for the table."""
+    location: Text | None = None
+    """The BigQuery location of the source. Default: the environment's, else the dataset's."""
+    max_bytes_billed: Size = 1024**4
+    """The most one export may bill, in bytes or as "50 GiB"; it fails without charge above.
+    Default: 1 TiB."""
+    parallelism: int = Field(default=2, ge=1, le=16)
+    """How many shards are copied at once, each over its own connection."""
+    schedule: Annotated[str, AfterValidator(_cron)] | None = None
+    """A cron expression; the table is refreshed when it ticks."""
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    """The time zone of `schedule`."""
+    automation: Literal["on_source_change"] | None = None
+    """on_source_change: a sensor asks for a refresh when BigQuery says the source changed."""
+    retries: int = Field(default=2, ge=0, le=10)
+    """How often a run whose error may pass is tried again."""
+    group: Text = "bigquery"
+    """The asset group in Dagster."""
+    owners: Names = ()
+    """Who answers for the table: e-mail addresses or team:name."""
+    tags: dict[str, str] = {}
+    """Dagster tags of the asset."""
+    description: str | None = None
+    """Shown in Dagster. Default: BigQuery's description."""
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "TableConfig":
+        if problems := list(combination_problems(self)):
+            sentences = "; ".join(sentence for _, sentence in problems)
+            raise PydanticCustomError(
+                "combination", "{sentences}", {"sentences": sentences, "problems": problems}
+            )
+        return self
+
+    @property
+    def target_name(self) -> TargetName:
+        """The target's schema and table."""
+        return parse_target(self.target or self.name)
+
+    @property
+    def cursor_column(self) -> str | None:
+        """The cursor's column, or None when every run loads all rows."""
+        return None if self.mode == "replace" else self.cursor
+
+    @property
+    def source_parts(self) -> tuple[str | None, str, str]:
+        """Project (None: the environment's), dataset and table of `source`."""
+        match = SOURCE.match(self.source or "")
+        assert match is not None
+        return match["project"], match["dataset"], match["table"]
+
+
+def parse_target(text: str) -> TargetName:
+    """Schema and table of `schema.table`, `table` or `"quoted"."parts"`. Raises ValueError."""
+    parts, at = [], 0
+    while at < len(text):
+        match = IDENTIFIER.match(text, at)
+        if match is None or "\0" in match[0]:
+            break
+        parts.append(match[1].replace('""', '"') if match[1] else match[2])
+        at = match.end()
+        if at < len(text) and text[at] == "." and at + 1 < len(text):
+            at += 1
+        else:
+            break
+    if at != len(text) or len(parts) not in (1, 2):
+        raise ValueError(
+            f"{text!r} is not a table name; write table, schema.table, "
+            'or quote a part that holds a dot or a quote: "my.schema"."my ""table"""'
+        )
+    for part in parts:
+        if len(part.encode()) > 63:
+            raise ValueError(f"{part!r} is longer than PostgreSQL's 63 bytes; choose a shorter one")
+    return TargetName(*(["public"] if len(parts) == 1 else []), *parts)
+
+
+def combination_problems(table: TableConfig) -> Iterator[tuple[str, str]]:
+    """Each thing that may not be combined: the field that shows it, and one sentence."""
+    if (table.source is None) == (table.query is None):
+        yield (
+            "source" if table.source is None else "query",
+            "give either source (dataset.table) or query, and not both",
+        )
+    if table.source is not None and SOURCE.match(table.source) is None:
+        yield "source", f"{table.source!r} is not dataset.table or project.dataset.table"
+    if table.mode == "append" and table.cursor is None:
+        yield "cursor", "append adds rows above a cursor: name its column, or use mode: replace"
+    if table.query is not None and table.export == "extract":
+        yield "export", "an extract job cannot run a query: use export: auto"
+    try:
+        parse_target(table.target or table.name)
+    except ValueError as error:
+        yield "target", str(error)

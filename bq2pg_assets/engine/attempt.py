@@ -1,0 +1,149 @@
+"""One attempt at one table: its clock, its result, its record, its cleaning up.
+
+Belongs here: what surrounds the steps of sync.py. Does not: the steps.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.bigquery import BigQuerySource
+from bq2pg_assets.engine.copy import Copied
+from bq2pg_assets.engine.errors import Bq2pgError, CancelledError
+from bq2pg_assets.engine.model import (
+    CancelToken,
+    Check,
+    Export,
+    Outcome,
+    Progress,
+    RunId,
+    SourceFacts,
+    SyncPlan,
+    SyncResult,
+)
+from bq2pg_assets.engine.postgres import TargetSession
+from bq2pg_assets.engine.shards import GcsShards
+
+log = logging.getLogger(__name__)
+
+
+class Attempt:
+    """Who runs what, since when, and how long each phase took."""
+
+    def __init__(
+        self,
+        table: TableConfig,
+        *,
+        run: RunId,
+        cancel: CancelToken,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.table, self.run, self.cancel, self.report = table, run, cancel, report
+        self.phases: dict[str, float] = {}
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the attempt began."""
+        return time.monotonic() - self._start
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Time a phase and tell that it began. Raises CancelledError instead of beginning it."""
+        self.cancel.check(f"table {self.table.name}")
+        self.report(Progress(table=self.table.name, phase=name))
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = round(time.monotonic() - start, 3)
+
+    def result(
+        self,
+        plan: SyncPlan,
+        facts: SourceFacts,
+        *,
+        export: Export | None = None,
+        copied: Copied | None = None,
+        checks: tuple[Check, ...] = (),
+    ) -> SyncResult:
+        """What the attempt has done so far; without an export there was nothing new."""
+        before = plan.cursor.value if plan.cursor else None
+        return SyncResult(
+            table=plan.table,
+            target=plan.target,
+            outcome=Outcome.LOADED if export else Outcome.NOTHING_NEW,
+            publish=plan.publish,
+            rows=copied.rows if copied else 0,
+            bytes=copied.bytes if copied else 0,
+            shards=copied.shards if copied else 0,
+            seconds=round(self.seconds, 3),
+            phases=dict(self.phases),
+            columns=plan.columns,
+            checks=checks,
+            cursor_before=before,
+            cursor_after=before,
+            job_id=export.job_id if export else None,
+            prefix=export.prefix if export else None,
+            way=plan.way if export else None,
+            bytes_processed=export.bytes_processed if export else 0,
+            bytes_billed=export.bytes_billed if export else 0,
+            location=plan.location,
+            source=plan.source_sql,
+            source_modified_at=facts.modified_at,
+        )
+
+    def priced(self, result: SyncResult, source: BigQuerySource) -> SyncResult:
+        """The result with what its export cost."""
+        return replace(result, cost=source.cost(result.bytes_billed))
+
+    def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:
+        """The result with the whole time."""
+        return replace(
+            result,
+            seconds=round(self.seconds, 3),
+            phases=dict(self.phases),
+            target_rows=target_rows,
+        )
+
+
+@contextmanager
+def recorded(session: TargetSession, attempt: Attempt) -> Iterator[None]:
+    """Write a failure or a cancellation into sync_history and let it go on its way."""
+    try:
+        yield
+    except BaseException as error:
+        stopped = attempt.cancel.cancelled or not isinstance(error, Exception)
+        stopped = stopped or isinstance(error, CancelledError)
+        outcome = Outcome.CANCELLED if stopped else Outcome.FAILED
+        told = str(error) or type(error).__name__
+        _try(
+            "record the failure",
+            lambda: session.fail(told, outcome=outcome, seconds=attempt.seconds),
+        )
+        raise
+
+
+@contextmanager
+def cleaned(
+    session: TargetSession, shards: GcsShards, prefix: str, attempt: Attempt
+) -> Iterator[None]:
+    """Remove the staging table and the exported objects when the block ends, however it ends."""
+    try:
+        yield
+    finally:
+        start = time.monotonic()
+        _try(f"drop staging table {session.stage}", session.drop_stage)
+        _try(f"delete {prefix}", lambda: shards.delete(prefix))
+        attempt.phases["clean"] = round(time.monotonic() - start, 3)
+
+
+def _try(what: str, action: Callable[[], object]) -> None:
+    """A failed cleaning is told, and never hides the error it follows."""
+    try:
+        action()
+    except Bq2pgError as error:
+        log.warning("could not %s: %s", what, error)

@@ -1,0 +1,261 @@
+"""BigQuery: what a source is, what lies above the cursor, and exporting it.
+
+Belongs here: calls of the BigQuery client. Does not: SQL texts (export_sql.py), reading what was
+exported (shards.py), deciding (plan.py).
+"""
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from google.api_core import exceptions as api
+from google.cloud import bigquery
+
+from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine import export_sql
+from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, ConfigError
+from bq2pg_assets.engine.google_errors import bigquery_errors, source_error
+from bq2pg_assets.engine.model import (
+    CancelToken,
+    Cursor,
+    Estimate,
+    Export,
+    ExportWay,
+    Probe,
+    SourceFacts,
+    SourceField,
+    SyncPlan,
+)
+from bq2pg_assets.engine.typemap import LEGACY_NAMES
+
+TIB = 1024**4
+POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
+REQUEST_SECONDS = 60.0
+
+
+class BigQuerySource:
+    """The tables of one BigQuery project, read over `client`.
+
+    `location` is where jobs run; None takes each dataset's own. `price_per_tib` is in US dollars.
+    """
+
+    def __init__(
+        self, client: bigquery.Client, *, location: str | None = None, price_per_tib: float = 6.25
+    ) -> None:
+        self.client, self.location, self.price_per_tib = client, location, price_per_tib
+
+    def describe(self, table: TableConfig) -> SourceFacts:
+        """What the source is. Costs nothing. Raises SourceError or ConfigError."""
+        with bigquery_errors(f"table {table.name}, source {table.source or 'query'}"):
+            return self._query_facts(table) if table.query else self._table_facts(table)
+
+    def modified_at(self, table: TableConfig) -> datetime | None:
+        """When the source last changed, or None for a query. Costs nothing."""
+        return None if table.query else self.describe(table).modified_at
+
+    def unchanged_rows(self, table: TableConfig, facts: SourceFacts) -> int | None:
+        """The table's number of rows, when it is still as described; else None."""
+        if facts.kind != "TABLE" or facts.streaming:
+            return None
+        now = self.describe(table)
+        same = now.modified_at == facts.modified_at and not now.streaming
+        return now.num_rows if same else None
+
+    def probe(
+        self,
+        facts: SourceFacts,
+        cursor: Cursor,
+        *,
+        table: TableConfig,
+        where: str | None,
+        limit: int | None,
+    ) -> Probe:
+        """The highest cursor value above the stored one, the rows above it, and when that was."""
+        sql = export_sql.probe(facts.sql, cursor, where=where, limit=limit)
+        config = bigquery.QueryJobConfig(
+            maximum_bytes_billed=table.max_bytes_billed, use_query_cache=False
+        )
+        with bigquery_errors(f"table {table.name}, looking above the cursor"):
+            rows = list(self.client.query_and_wait(sql, job_config=config, location=facts.location))
+        found = rows[0]
+        return Probe(high=found["high"], rows=int(found["rows_above"]), at=found["at"])
+
+    def estimate(self, plan: SyncPlan) -> Estimate:
+        """What the plan's export would process. Costs nothing."""
+        if plan.way is ExportWay.EXTRACT or plan.nothing_new:
+            return Estimate(0, 0.0)
+        config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
+        with bigquery_errors(f"table {plan.table}, dry run"):
+            job = self.client.query(
+                export_sql.select(plan), job_config=config, location=plan.location
+            )
+        size = int(job.total_bytes_processed or 0)
+        return Estimate(size, self.cost(size))
+
+    def cost(self, bytes_billed: int) -> float:
+        """US dollars for so many bytes, on demand."""
+        return bytes_billed / TIB * self.price_per_tib
+
+    def export(self, plan: SyncPlan, *, prefix: str, job_id: str, cancel: CancelToken) -> Export:
+        """Export the plan's rows below `prefix` (gs://bucket/path/). Raises SourceError.
+
+        The job carries our own id: inserting it twice starts it once. On any way out but success
+        the job is cancelled; BigQuery may have left objects below the prefix.
+        """
+        where = f"table {plan.table}, export job {job_id}"
+        uri = f"{prefix}*.parquet"
+        try:
+            with bigquery_errors(where):
+                job = self._start(plan, uri=uri, job_id=job_id)
+                self._wait(job, cancel=cancel, where=where)
+        except BaseException:
+            self.cancel(job_id, location=plan.location)
+            raise
+        return _finished(job, prefix=prefix)
+
+    def cancel(self, job_id: str, *, location: str) -> None:
+        """Ask BigQuery to stop a job, as far as it exists and can be reached."""
+        with suppress(api.GoogleAPICallError, Bq2pgError), bigquery_errors(f"job {job_id}"):
+            self.client.cancel_job(job_id, location=location, timeout=REQUEST_SECONDS / 6)
+
+    def _start(self, plan: SyncPlan, *, uri: str, job_id: str) -> Any:
+        labels = {"bq2pg_table": _label(plan.table)}
+        try:
+            if plan.way is ExportWay.EXTRACT:
+                return self.client.extract_table(
+                    _reference(plan.source_sql),
+                    uri,
+                    job_id=job_id,
+                    location=plan.location,
+                    job_config=bigquery.ExtractJobConfig(
+                        destination_format="PARQUET", compression="SNAPPY", labels=labels
+                    ),
+                    timeout=REQUEST_SECONDS,
+                )
+            return self.client.query(
+                export_sql.export_data(plan, uri),
+                job_id=job_id,
+                location=plan.location,
+                job_retry=None,  # a retry would write below the same prefix under another id
+                job_config=bigquery.QueryJobConfig(
+                    maximum_bytes_billed=plan.max_bytes_billed, use_query_cache=False, labels=labels
+                ),
+                timeout=REQUEST_SECONDS,
+            )
+        except api.Conflict:  # our first insert arrived although its answer did not
+            return self.client.get_job(job_id, location=plan.location)
+
+    def _wait(self, job: Any, *, cancel: CancelToken, where: str) -> None:
+        wait, longest = POLL_SECONDS
+        while not job.done(timeout=REQUEST_SECONDS):
+            cancel.wait(wait, where=where)
+            wait = min(wait * 1.5, longest)
+        error = job.error_result
+        if error and error.get("reason") == "stopped" and cancel.cancelled:
+            raise CancelledError(where)
+        if error:
+            raise source_error(
+                where, reason=str(error.get("reason", "")), message=str(error.get("message", ""))
+            )
+
+    def _table_facts(self, table: TableConfig) -> SourceFacts:
+        project, dataset, name = table.source_parts
+        found = self.client.get_table(
+            bigquery.TableReference(
+                bigquery.DatasetReference(project or self.client.project, dataset), name
+            ),
+            timeout=REQUEST_SECONDS,
+        )
+        location = self._location(table, found.location)
+        keys = found.table_constraints.primary_key if found.table_constraints else None
+        kind = str(found.table_type)
+        partition = found.time_partitioning or found.range_partitioning
+        return SourceFacts(
+            sql=export_sql.table_sql(found.project, found.dataset_id, found.table_id),
+            kind=kind,
+            fields=tuple(_field(f) for f in found.schema),
+            location=location,
+            num_rows=found.num_rows if kind == "TABLE" else None,
+            num_bytes=found.num_bytes if kind == "TABLE" else None,
+            modified_at=found.modified,
+            streaming=found.streaming_buffer is not None,
+            partition_filter_on=(partition.field or "_PARTITIONTIME")
+            if partition is not None and found.require_partition_filter
+            else None,
+            description=found.description,
+            primary_key=tuple(keys.columns) if keys else (),
+        )
+
+    def _query_facts(self, table: TableConfig) -> SourceFacts:
+        sql = export_sql.query_sql(table.query or "")
+        job = self.client.query(
+            f"SELECT * FROM {sql}",
+            location=table.location or self.location,
+            job_config=bigquery.QueryJobConfig(dry_run=True, use_query_cache=False),
+            timeout=REQUEST_SECONDS,
+        )
+        return SourceFacts(
+            sql=sql,
+            kind="QUERY",
+            fields=tuple(_field(f) for f in job.schema or ()),
+            location=str(job.location or table.location or self.location or "US"),
+            num_bytes=job.total_bytes_processed,
+        )
+
+    def _location(self, table: TableConfig, actual: str | None) -> str:
+        asked = table.location or self.location
+        if asked and actual and asked.upper() != actual.upper():
+            raise ConfigError(
+                f"table {table.name}, source {table.source}",
+                met=f"location {asked}",
+                expected=f"{actual}, where the dataset is",
+                way_out=f"Use location {actual} (location: in YAML, BQ2PG_BQ_LOCATION, "
+                "--bq-location); the bucket must be there as well.",
+            )
+        return str(actual or asked or "US")
+
+
+def _finished(job: Any, *, prefix: str) -> Export:
+    """The job's own figures. EXPORT DATA counts its rows, an extract job does not."""
+    statistics = job._properties.get("statistics", {}).get("query", {})
+    rows = statistics.get("exportDataStatistics", {}).get("rowCount")
+    extract = isinstance(job, bigquery.ExtractJob)
+    return Export(
+        job_id=job.job_id,
+        prefix=prefix,
+        rows=int(rows) if rows is not None else None,
+        bytes_processed=0 if extract else int(job.total_bytes_processed or 0),
+        bytes_billed=0 if extract else int(job.total_bytes_billed or 0),
+    )
+
+
+def _field(field: bigquery.SchemaField) -> SourceField:
+    kind = LEGACY_NAMES.get(field.field_type, field.field_type)
+    element = getattr(field, "range_element_type", None)
+    source = SourceField(
+        name=field.name,
+        type=kind,
+        mode=field.mode or "NULLABLE",
+        description=field.description,
+        precision=field.precision,
+        scale=field.scale,
+        range_element=element.element_type if element else None,
+    )
+    return (
+        replace(source, fields=tuple(_field(f) for f in field.fields)) if field.fields else source
+    )
+
+
+def _reference(source_sql: str) -> bigquery.TableReference:
+    return bigquery.TableReference.from_string(source_sql.replace("`", ""))
+
+
+def _label(text: str) -> str:
+    """A label's value: lower-case letters, digits, _ and -, at most 63."""
+    return "".join(c if c.isalnum() and c.isascii() else "_" for c in text.lower())[:63]
+
+
+def job_id(table: str, run_slug: str) -> str:
+    """Our own job id: letters, digits, _ and -."""
+    return f"bq2pg_{_label(table)}_{_label(run_slug)}_export"

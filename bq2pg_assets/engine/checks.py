@@ -1,0 +1,97 @@
+"""Step 7: is what was copied what was exported, and may it be published?
+
+Belongs here: verdicts on the staged rows. Does not: loading, publishing, Dagster's checks, which
+show these verdicts.
+"""
+
+from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.copy import Copied
+from bq2pg_assets.engine.errors import VerifyError
+from bq2pg_assets.engine.model import CancelToken, Check, Export, SyncPlan
+from bq2pg_assets.engine.postgres import TargetSession
+
+ROW_COUNT = "row_count"
+NULLS = "nulls"
+
+
+def verify_counts(
+    plan: SyncPlan, *, export: Export, copied: Copied, unchanged_rows: int | None
+) -> None:
+    """Raise VerifyError unless every exported row was copied.
+
+    EXPORT DATA counts its rows. An extract job does not: then the table's own count stands in,
+    when the table did not change meanwhile (`unchanged_rows`).
+    """
+    expected = export.rows
+    if expected is None and plan.window is None:
+        expected = unchanged_rows
+    if expected is not None and copied.rows != expected:
+        raise VerifyError(
+            f"table {plan.table}",
+            met=f"{copied.rows} rows copied",
+            expected=f"{expected}, as BigQuery exported",
+            way_out="Run again; nothing was published.",
+            retryable=True,
+            checks=(
+                Check(
+                    ROW_COUNT,
+                    passed=False,
+                    says=f"{copied.rows} rows copied, {expected} exported",
+                    numbers={"copied": copied.rows, "exported": expected},
+                ),
+            ),
+        )
+
+
+def judge(
+    table: TableConfig,
+    plan: SyncPlan,
+    *,
+    session: TargetSession,
+    export: Export,
+    cancel: CancelToken,
+) -> tuple[Check, ...]:
+    """The verdicts on the staged rows. Raises VerifyError, holding them, when one failed."""
+    columns = _never_null(table, plan)
+    staged, nulls = session.count_nulls([name for name, _ in columns], cancel=cancel)
+    exported = staged if export.rows is None else export.rows
+    checks = (
+        Check(
+            ROW_COUNT,
+            passed=staged == exported,
+            says=f"{staged} rows staged, {exported} exported",
+            numbers={"staged": staged, "exported": exported},
+        ),
+        _judge_nulls([source for _, source in columns], nulls),
+    )
+    failed = [c for c in checks if not c.passed]
+    if failed:
+        raise VerifyError(
+            f"table {table.name}",
+            met="; ".join(c.says for c in failed),
+            expected="every check to pass",
+            way_out="Correct the source, or change not_null or key in the table's YAML; "
+            "nothing was published.",
+            checks=checks,
+        )
+    return checks
+
+
+def _never_null(table: TableConfig, plan: SyncPlan) -> list[tuple[str, str]]:
+    """The columns in which no NULL may be: asked for, REQUIRED, or part of the key."""
+    return [
+        (c.name, c.source)
+        for c in plan.columns
+        if c.not_null or c.source in table.not_null or c.name in plan.key
+    ]
+
+
+def _judge_nulls(columns: list[str], nulls: list[int]) -> Check:
+    found = {name: count for name, count in zip(columns, nulls, strict=True) if count}
+    says = ", ".join(f"{count} NULL in {name}" for name, count in found.items())
+    return Check(
+        NULLS,
+        passed=not found,
+        says=says or (f"no NULL in {', '.join(columns)}" if columns else "no column to check"),
+        numbers=dict(zip(columns, nulls, strict=True)),
+    )

@@ -1,0 +1,141 @@
+"""Arrow batches as the bytes of PostgreSQL's COPY BINARY. Pure.
+
+Belongs here: choosing and running the encoder of each column. Does not: reading shards, sending
+bytes. `pgpq` writes every type it knows; for the rest the value's wire form is computed here
+(wire.py) and handed to pgpq as raw bytes: COPY BINARY carries a length and bytes for every type,
+and the server reads them as the column's type.
+
+PostgreSQL does not check that the bytes fit the column: int8 sent to numeric is stored as 0.0.
+So the staging table's DDL and this module take both from the same `Column`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pgpq
+import pyarrow as pa
+from pgpq.encoders import BinaryEncoderBuilder, StringEncoderBuilder
+from pgpq.schema import Jsonb
+
+from bq2pg_assets.engine import wire
+from bq2pg_assets.engine.errors import MappingError
+from bq2pg_assets.engine.model import Column
+
+Form = Callable[[pa.Array], pa.Array]
+
+# What Parquet must hold for each PostgreSQL type, so that a surprise is refused and never
+# stored as garbage. An array's check looks at its elements.
+EXPECTED: dict[str, Callable[[pa.DataType], bool]] = {
+    "bigint": pa.types.is_int64,
+    "double precision": pa.types.is_float64,
+    "numeric": lambda t: pa.types.is_decimal(t),
+    "boolean": pa.types.is_boolean,
+    "text": pa.types.is_string,
+    "bytea": pa.types.is_binary,
+    "date": pa.types.is_date32,
+    "time without time zone": lambda t: t == pa.time64("us"),
+    "timestamp without time zone": lambda t: t == pa.timestamp("us"),
+    "timestamp with time zone": lambda t: pa.types.is_timestamp(t) and t.unit == "us",
+    "jsonb": pa.types.is_string,
+    "interval": pa.types.is_string,
+    "daterange": pa.types.is_string,
+    "tsrange": pa.types.is_string,
+    "tstzrange": pa.types.is_string,
+}
+
+
+class Encoder:
+    """Turns the batches of one shard into one COPY BINARY stream: header, batches, footer.
+
+    Raises MappingError when the shard's columns are not what the mapping expects.
+    """
+
+    def __init__(self, columns: Sequence[Column], schema: pa.Schema, *, where: str) -> None:
+        self.columns, self._where = tuple(columns), where
+        fields = [_field(schema, c) for c in columns]
+        problems = [p for c, f in zip(columns, fields, strict=True) for p in _mismatch(c, f)]
+        if problems:
+            raise MappingError(
+                where,
+                problems,
+                way_out="The export and the source's schema disagree: run again; if it stays, "
+                "use export: export_data.",
+            )
+        self._forms = [_form(c) for c in columns]
+        encoded = pa.schema(
+            [
+                pa.field(c.name, pa.binary() if form else f.type)
+                for c, f, form in zip(columns, fields, self._forms, strict=True)
+                if f is not None
+            ]
+        )
+        self._pgpq = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(
+            encoded,
+            {
+                field.name: _builder(column, field, raw=form is not None)
+                for column, field, form in zip(columns, encoded, self._forms, strict=True)
+            },
+        )
+        self._schema = encoded
+
+    def stream(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[bytes, int]]:
+        """The stream in pieces, each with the number of rows it completes."""
+        yield self._pgpq.write_header(), 0
+        for batch in batches:
+            yield self._pgpq.write_batch(self._shape(batch)), batch.num_rows
+        yield self._pgpq.finish(), 0
+
+    def _shape(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = [
+            self._apply(column, form, batch.column(column.source))
+            for column, form in zip(self.columns, self._forms, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _apply(self, column: Column, form: Form | None, array: pa.Array) -> pa.Array:
+        if form is None:
+            return array
+        try:
+            return form(array)
+        except ValueError as error:
+            raise MappingError(
+                self._where,
+                [f"column {column.source} ({column.source_type}): {error}"],
+                way_out="Leave the column out, or cast it in a query source.",
+            ) from error
+
+
+def _field(schema: pa.Schema, column: Column) -> pa.Field | None:
+    at = schema.get_field_index(column.source)
+    return schema.field(at) if at >= 0 else None
+
+
+def _mismatch(column: Column, field: pa.Field | None) -> Iterator[str]:
+    if field is None:
+        yield f"column {column.source} is missing in the shard"
+        return
+    base, held = column.pg_type.removesuffix("[]"), field.type
+    if column.pg_type.endswith("[]"):
+        if not pa.types.is_list(held):
+            yield f"column {column.source} is {held} in the shard, not a list"
+            return
+        held = held.value_type
+    if not EXPECTED[base.partition("(")[0]](held):
+        yield f"column {column.source} ({column.source_type}) is {held} in the shard"
+
+
+def _form(column: Column) -> Form | None:
+    """How the column's wire bytes are computed, or None where pgpq does it."""
+    if column.wire in ("native", "jsonb", "timestamptz"):
+        return None
+    if column.wire.endswith("[]"):
+        return wire.array_of(column.wire.removesuffix("[]"))
+    return wire.FORMS[column.wire].encode
+
+
+def _builder(column: Column, field: pa.Field, *, raw: bool) -> Any:
+    if raw:
+        return BinaryEncoderBuilder(field)
+    if column.wire == "jsonb":
+        return StringEncoderBuilder.new_with_output(field, Jsonb())
+    return pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field)

@@ -1,0 +1,163 @@
+"""The GoogleSQL that bq2pg sends to BigQuery, as text.
+
+Belongs here: building statements from a plan. Does not: sending them (bigquery.py).
+
+Names go through `quote`, values through `literal`; the one text taken as it is, a user's
+condition, must parse as a single condition first.
+"""
+
+from datetime import UTC, datetime
+
+import sqlglot
+from sqlglot import exp
+
+from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.engine.model import Cursor, CursorValue, SyncPlan, Window
+from bq2pg_assets.engine.typemap import quote
+
+
+def export_data(plan: SyncPlan, uri: str) -> str:
+    """EXPORT DATA of the plan's rows to `uri`, which holds one `*`.
+
+    SNAPPY, because the option table of EXPORT DATA names GZIP, DEFLATE and SNAPPY only.
+    """
+    return (
+        f"EXPORT DATA OPTIONS (uri = {text(uri)}, format = 'PARQUET', compression = 'SNAPPY', "
+        f"overwrite = false) AS\n{select(plan)}"
+    )
+
+
+def select(plan: SyncPlan) -> str:
+    """The plan's rows and columns, each column under its BigQuery name."""
+    columns = ",\n  ".join(
+        c.select if c.plain else f"{c.select} AS {quote(c.source)}" for c in plan.columns
+    )
+    sql = f"SELECT\n  {columns}\nFROM {from_clause(plan.source_sql, plan.snapshot_at)}"
+    conditions = [*window_conditions(plan.cursor, plan.window), *_grouped(plan.where)]
+    if conditions:
+        sql += "\nWHERE " + "\n  AND ".join(conditions)
+    if plan.limit is not None and plan.window is None:
+        sql += f"\nLIMIT {plan.limit:d}"
+    return sql
+
+
+def probe(
+    source_sql: str,
+    cursor: Cursor,
+    *,
+    where: str | None = None,
+    limit: int | None = None,
+) -> str:
+    """The highest cursor value above `cursor.value`, how many rows have one, and the time.
+
+    With `limit` only that many rows are looked at, lowest first: rows that share the highest
+    value are loaded together, so a window never splits them.
+    """
+    column = quote(cursor.column)
+    conditions = [*window_conditions(cursor, Window(cursor.value, None)), *_grouped(where)]
+    rows = (
+        f"SELECT {column} AS c FROM {source_sql}"
+        f" WHERE {' AND '.join([*conditions, f'{column} IS NOT NULL'])}"
+    )
+    if limit is not None:
+        rows += f" ORDER BY {column} LIMIT {limit:d}"
+    looked = "MAX(c) AS high, COUNT(*) AS rows_above, CURRENT_TIMESTAMP() AS at"
+    return f"SELECT {looked} FROM ({rows})"
+
+
+def from_clause(source_sql: str, snapshot_at: datetime | None) -> str:
+    """The source, as it was at `snapshot_at` (plain tables only)."""
+    if snapshot_at is None:
+        return source_sql
+    return f"{source_sql} FOR SYSTEM_TIME AS OF {literal(snapshot_at, 'TIMESTAMP')}"
+
+
+def table_sql(project: str, dataset: str, table: str) -> str:
+    """A table's full path, quoted."""
+    return ".".join(quote(part) for part in (project, dataset, table))
+
+
+def query_sql(query: str) -> str:
+    """A query as a table expression. Raises ConfigError unless it is one SELECT."""
+    text_ = query.strip().rstrip(";").rstrip()
+    tree = _parse(f"SELECT * FROM (\n{text_}\n) AS q", "query", query)
+    clause = tree.args.get("from_") if isinstance(tree, exp.Select) else None
+    source = clause.this if clause is not None else None
+    if not isinstance(source, exp.Subquery) or source.alias != "q" or _clauses(tree):
+        raise _not_one("query", query)
+    return f"(\n{text_}\n) AS q"
+
+
+def checked_condition(where: str) -> str:
+    """`where`, when it is one condition and nothing else. Raises ConfigError."""
+    tree = _parse(f"SELECT 1 FROM t WHERE (\n{where}\n)", "where", where)
+    condition = tree.args.get("where") if isinstance(tree, exp.Select) else None
+    inside = isinstance(condition, exp.Where) and isinstance(condition.this, exp.Paren)
+    if not inside or _clauses(tree) != ["where"]:
+        raise _not_one("where", where)
+    return where
+
+
+def window_conditions(cursor: Cursor | None, window: Window | None) -> list[str]:
+    """`low < cursor` and `cursor <= high`, on the bare column so that partitions are pruned."""
+    if cursor is None or window is None:
+        return []
+    column, conditions = quote(cursor.column), []
+    if window.low is not None:
+        conditions.append(f"{column} > {literal(window.low, cursor.type)}")
+    if window.high is not None:
+        conditions.append(f"{column} <= {literal(window.high, cursor.type)}")
+    return conditions
+
+
+def literal(value: CursorValue, kind: str) -> str:
+    """A cursor value as a GoogleSQL literal of type `kind`. Naive datetimes are UTC."""
+    if kind == "DATE":
+        day = value.date() if isinstance(value, datetime) else value
+        return f"DATE '{day.isoformat()}'"
+    if not isinstance(value, datetime):
+        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if kind == "DATETIME":
+        return (
+            f"DATETIME '{value.replace(tzinfo=None).isoformat(sep=' ', timespec='microseconds')}'"
+        )
+    moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    stamp = moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return f"TIMESTAMP '{stamp}+00'"
+
+
+def text(value: str) -> str:
+    """A GoogleSQL string literal. Source: lexical structure, escape sequences."""
+    escapes = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\0": "\\x00"}
+    return "'" + "".join(escapes.get(c, c) for c in value) + "'"
+
+
+def _grouped(where: str | None) -> list[str]:
+    # The line ends keep a trailing comment from swallowing the bracket.
+    return [f"(\n{checked_condition(where)}\n)"] if where else []
+
+
+def _parse(sql: str, option: str, given: str) -> exp.Expr:
+    try:
+        trees = sqlglot.parse(sql, dialect="bigquery")
+    except sqlglot.errors.SqlglotError as error:
+        raise _not_one(option, given) from error
+    if len(trees) != 1 or trees[0] is None:
+        raise _not_one(option, given)
+    return trees[0]
+
+
+def _clauses(tree: exp.Expr) -> list[str]:
+    """Clauses beyond SELECT … FROM that a text broke out of its brackets to add."""
+    return [k for k, v in tree.args.items() if v and k not in ("from_", "expressions", "kind")]
+
+
+def _not_one(option: str, given: str) -> ConfigError:
+    what = "one GoogleSQL condition" if option == "where" else "one GoogleSQL SELECT"
+    return ConfigError(
+        option,
+        met=f"{given!r}",
+        expected=what,
+        way_out="Try the text in the BigQuery console first; brackets must be balanced and "
+        "semicolons have no place here.",
+    )

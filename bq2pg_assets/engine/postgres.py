@@ -1,0 +1,357 @@
+"""PostgreSQL: the locked session of one sync, its staging table, publishing.
+
+Belongs here: connections and transactions. Does not: SQL texts (postgres_sql.py), the state
+tables' content (state.py), Arrow.
+
+One connection holds the table's advisory lock for the whole run and publishes: as long as it
+lives, no other run writes the table. Copying uses connections of its own.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from bq2pg_assets.engine import postgres_sql, state
+from bq2pg_assets.engine.errors import LockedError, TargetError
+from bq2pg_assets.engine.model import (
+    CancelToken,
+    Column,
+    CursorValue,
+    Mode,
+    Outcome,
+    RunId,
+    SyncPlan,
+    SyncResult,
+    TableStatus,
+    TargetColumn,
+    TargetFacts,
+    TargetName,
+)
+from bq2pg_assets.engine.postgres_errors import postgres_errors
+
+LOCK_TIMEOUT = "10s"  # the longest a publish waits for readers before it gives way and fails
+
+FACTS = """
+SELECT c.oid, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s"""
+COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), attnotnull,
+  atthasdef OR attidentity <> '' OR attgenerated <> ''
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+UNIQUE_KEYS = """
+SELECT array_agg(a.attname::text) FROM pg_index i
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts
+GROUP BY i.indexrelid"""
+
+
+class PostgresTarget:
+    """The PostgreSQL database that tables are copied into.
+
+    `conninfo` is a libpq connection string and may hold a password: it is never shown.
+    `state_schema` holds sync_history and staging tables.
+    """
+
+    def __init__(self, conninfo: str, *, state_schema: str = "bq2pg") -> None:
+        self._conninfo, self.state_schema = conninfo, state_schema
+
+    @contextmanager
+    def connection(self, *, name: str) -> Iterator[psycopg.Connection[Any]]:
+        """An autocommit connection whose session is in UTC. Raises TargetError."""
+        with postgres_errors("PostgreSQL"):
+            conn = psycopg.connect(
+                self._conninfo,
+                autocommit=True,
+                prepare_threshold=None,  # tables come and go: cached plans would not fit
+                application_name=f"bq2pg {name}"[:63],
+                connect_timeout=15,
+                options=self._options(),
+            )
+        try:
+            yield conn
+        finally:
+            conn.close()
+
+    @contextmanager
+    def locked(self, target: TargetName, *, run: RunId, table: str) -> Iterator["TargetSession"]:
+        """A session that alone may write `target`. Raises LockedError, at once."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            row = conn.execute(
+                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
+            ).fetchone()
+            if row is None or not row[0]:
+                self._refuse(conn, target, run=run, table=table)
+            yield TargetSession(self, conn, target=target, run=run, table=table)
+
+    def _refuse(
+        self, conn: psycopg.Connection[Any], target: TargetName, *, run: RunId, table: str
+    ) -> NoReturn:
+        error = LockedError(
+            f"target {target}",
+            met="another run is loading it",
+            expected="one run of a table at a time",
+            way_out="Wait for the other run to end, or terminate it.",
+        )
+        with conn.transaction():
+            state.ensure(conn, target_schema=target.schema, own_schema=self.state_schema)
+            state.refuse(
+                conn, self.state_schema, run=run, table=table, target=target, why=str(error)
+            )
+        raise error
+
+    def describe(self, target: TargetName) -> tuple[TargetFacts, CursorValue | None]:
+        """What is there now, and how far it is loaded. Takes no lock."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            return _describe(conn, target)
+
+    def status(self) -> list[TableStatus]:
+        """The last attempt of every table."""
+        with self.connection(name="status") as conn, postgres_errors("sync_history"):
+            return state.statuses(conn, self.state_schema)
+
+    def check(self) -> str:
+        """Connect and see whether schemas and tables may be made. Raises TargetError."""
+        with self.connection(name="check") as conn, postgres_errors("PostgreSQL"):
+            row = conn.execute(
+                "SELECT current_setting('server_version'), current_user, current_database(), "
+                "has_database_privilege(current_database(), 'CREATE'), "
+                "to_regnamespace(quote_ident(%s)) IS NOT NULL",
+                [self.state_schema],
+            ).fetchone()
+        assert row is not None
+        version, user, database, may_create, has_schema = row
+        if not may_create and not has_schema:
+            raise TargetError(
+                f"database {database}",
+                met=f"{user} may not create schemas, and schema {self.state_schema} is missing",
+                expected="a place for sync_history and staging tables",
+                way_out=f"Let an administrator run: CREATE SCHEMA {self.state_schema} "
+                f"AUTHORIZATION {user};",
+            )
+        return f"PostgreSQL {version}, database {database}, user {user}"
+
+    def _options(self) -> str:
+        """Session settings beside those the connection string itself asks for."""
+        own = psycopg.conninfo.conninfo_to_dict(self._conninfo).get("options") or ""
+        return f"{own} -c TimeZone=UTC -c client_min_messages=warning".strip()
+
+
+class TargetSession:
+    """What one run may do while it holds the lock of one target."""
+
+    def __init__(
+        self,
+        database: PostgresTarget,
+        conn: psycopg.Connection[Any],
+        *,
+        target: TargetName,
+        run: RunId,
+        table: str,
+    ) -> None:
+        self._database, self._conn, self.target, self.run = database, conn, target, run
+        self._where = f"target {target}"
+        with postgres_errors(self._where), conn.transaction():
+            state.ensure(conn, target_schema=target.schema, own_schema=database.state_schema)
+            self._attempt = state.begin(
+                conn, database.state_schema, run=run, table=table, target=target
+            )
+        self.stage = postgres_sql.stage_name(target, schema=database.state_schema, run=run)
+
+    def describe(self) -> tuple[TargetFacts, CursorValue | None]:
+        """What is there now, and how far it is loaded."""
+        with postgres_errors(self._where):
+            return _describe(self._conn, self.target)
+
+    def record_plan(self, plan: SyncPlan) -> None:
+        """Show in sync_history what was decided."""
+        with postgres_errors(self._where):
+            state.record_plan(
+                self._conn, self._database.state_schema, attempt=self._attempt, plan=plan
+            )
+
+    def create_stage(self, plan: SyncPlan) -> None:
+        """An empty staging table, visible to the copying connections."""
+        with postgres_errors(self._where), self._conn.transaction():
+            _run(self._conn, postgres_sql.create_stage(plan, self.stage))
+
+    @contextmanager
+    def copying(self, columns: Sequence[Column], *, cancel: CancelToken) -> Iterator["CopySink"]:
+        """A connection of its own for COPY; cancelling interrupts it."""
+        statement = postgres_sql.copy_in(self.stage, columns)
+        with (
+            self._database.connection(name=f"copy {self.target}") as conn,
+            cancel.interrupting(lambda: _interrupt(conn)),
+        ):
+            yield CopySink(conn, statement, where=self._where, cancel=cancel)
+
+    def count_nulls(self, columns: Sequence[str], *, cancel: CancelToken) -> tuple[int, list[int]]:
+        """The number of staged rows, and of NULLs in each column."""
+        statement = postgres_sql.count_nulls(self.stage, columns)
+        with self._interruptible(cancel):
+            row = self._conn.execute(statement).fetchone()
+        assert row is not None
+        return row[0], list(row[1:])
+
+    def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
+        """Rows, cursor and history in one transaction. Returns the result with both filled in.
+
+        The token is looked at last thing before the commit: a run shown as cancelled never
+        commits afterwards.
+        """
+        with self._interruptible(cancel), self._conn.transaction():
+            self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+            cursor = self._new_cursor(plan)
+            written = self._write_rows(plan, staged=result.rows)
+            if plan.cursor_after != "keep":
+                state.write_cursor(self._conn, self.target, cursor)
+            final = replace(result, cursor_after=cursor, rows=written)
+            state.finish(
+                self._conn, self._database.state_schema, attempt=self._attempt, result=final
+            )
+            cancel.check(self._where)
+        return final
+
+    def finish(self, result: SyncResult) -> None:
+        """Close the attempt of a run that had nothing to publish."""
+        with postgres_errors(self._where):
+            state.finish(
+                self._conn, self._database.state_schema, attempt=self._attempt, result=result
+            )
+
+    def fail(self, error: str, *, outcome: Outcome, seconds: float) -> None:
+        """Close the attempt of a run that failed, over a new connection if need be."""
+        with self._usable_connection() as conn, postgres_errors(self._where):
+            state.fail(
+                conn,
+                self._database.state_schema,
+                attempt=self._attempt,
+                outcome=outcome,
+                error=error,
+                seconds=seconds,
+            )
+
+    def analyze(self, *, cancel: CancelToken) -> None:
+        """Fresh statistics for the planner."""
+        with self._interruptible(cancel):
+            self._conn.execute(postgres_sql.analyze(self.target))
+
+    def row_estimate(self) -> int | None:
+        """The target's rows, as the last ANALYZE saw them."""
+        with postgres_errors(self._where):
+            return state.row_estimate(self._conn, self.target)
+
+    def drop_stage(self) -> None:
+        """Remove the staging table, if it is there."""
+        with self._usable_connection() as conn, postgres_errors(self._where):
+            conn.execute(postgres_sql.drop(self.stage))
+
+    def _new_cursor(self, plan: SyncPlan) -> CursorValue | None:
+        name = postgres_sql.cursor_name(plan)
+        if plan.cursor is None or name is None or plan.cursor_after == "clear":
+            return None
+        if plan.cursor_after == "keep":
+            return plan.cursor.value
+        row = self._conn.execute(postgres_sql.newest(self.stage, name)).fetchone()
+        newest: CursorValue | None = row[0] if row else None
+        return plan.cursor.value if newest is None else newest
+
+    def _write_rows(self, plan: SyncPlan, *, staged: int) -> int:
+        conn, stage = self._conn, self.stage
+        if plan.publish is Mode.MERGE:
+            return conn.execute(postgres_sql.merge(plan, stage)).rowcount
+        if plan.publish is Mode.REPLACE and plan.key:
+            staged -= conn.execute(postgres_sql.keep_newest(plan, stage)).rowcount
+        if plan.creates_target:
+            _run(conn, postgres_sql.finish_stage(plan, stage))
+            _run(conn, postgres_sql.become_target(stage, self.target))
+            return staged
+        if plan.publish is Mode.REPLACE:
+            conn.execute(postgres_sql.delete_all(self.target))
+        return conn.execute(postgres_sql.insert(plan, stage)).rowcount
+
+    @contextmanager
+    def _interruptible(self, cancel: CancelToken) -> Iterator[None]:
+        cancel.check(self._where)
+        with (
+            postgres_errors(self._where, cancel=cancel),
+            cancel.interrupting(lambda: _interrupt(self._conn)),
+        ):
+            yield
+
+    @contextmanager
+    def _usable_connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """The session's connection, or a new one when it broke or was interrupted mid-statement."""
+        if self._conn.info.transaction_status is not TransactionStatus.IDLE:
+            _interrupt(self._conn)
+            self._conn.close()
+            with self._database.connection(name=f"clean {self.target}") as conn:
+                yield conn
+        else:
+            yield self._conn
+
+
+class CopySink:
+    """One connection that COPYs streams of bytes into the staging table, one after another."""
+
+    def __init__(
+        self,
+        conn: psycopg.Connection[Any],
+        statement: sql.Composed,
+        *,
+        where: str,
+        cancel: CancelToken,
+    ) -> None:
+        self._conn, self._statement, self._where, self._cancel = conn, statement, where, cancel
+
+    def copy(self, pieces: Iterable[bytes]) -> int:
+        """One COPY of all pieces, in a transaction of its own. Returns the server's row count."""
+        with postgres_errors(self._where, cancel=self._cancel):
+            cursor = self._conn.cursor()
+            with cursor.copy(self._statement) as copy:
+                for piece in pieces:
+                    copy.write(piece)
+            return cursor.rowcount
+
+
+def _describe(
+    conn: psycopg.Connection[Any], target: TargetName
+) -> tuple[TargetFacts, CursorValue | None]:
+    stored = state.read_cursor(conn, target)
+    found = conn.execute(FACTS, [target.schema, target.table]).fetchone()
+    if found is None:
+        return TargetFacts(kind=None, owned=stored.known), stored.last_synced_at
+    oid, kind = found
+    columns = tuple(TargetColumn(*row) for row in conn.execute(COLUMNS, [oid]))
+    keys = tuple(frozenset(row[0]) for row in conn.execute(UNIQUE_KEYS, [oid]))
+    facts = TargetFacts(
+        kind=kind,
+        columns=columns,
+        has_rows=kind in ("r", "p") and _has_rows(conn, target),
+        owned=stored.known,
+        unique_keys=keys,
+    )
+    return facts, stored.last_synced_at
+
+
+def _has_rows(conn: psycopg.Connection[Any], target: TargetName) -> bool:
+    row = conn.execute(
+        sql.SQL("SELECT EXISTS (SELECT FROM {})").format(postgres_sql.identifier(target))
+    ).fetchone()
+    return bool(row and row[0])
+
+
+def _run(conn: psycopg.Connection[Any], statements: Iterable[sql.Composed]) -> None:
+    for statement in statements:
+        conn.execute(statement)
+
+
+def _interrupt(conn: psycopg.Connection[Any]) -> None:
+    """Ask the server to stop what the connection runs; a dead connection needs no asking."""
+    if not conn.closed:
+        conn.cancel_safe(timeout=5)

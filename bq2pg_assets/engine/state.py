@@ -1,0 +1,282 @@
+"""bq2pg's own tables: how far each target is loaded, and what every attempt did.
+
+Belongs here: their DDL and reading and writing them on the *caller's* connection, so that the
+cursor commits with the rows or not at all. Does not: opening connections (postgres.py).
+
+`sync_state` lies beside the targets, in their schema; `sync_history` in bq2pg's own schema.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from bq2pg_assets.engine.model import (
+    CursorValue,
+    Outcome,
+    RunId,
+    SyncPlan,
+    SyncResult,
+    TableStatus,
+    TargetName,
+)
+from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
+
+CREATE_STATE = """
+CREATE TABLE IF NOT EXISTS {} (
+  table_name     TEXT PRIMARY KEY,
+  last_synced_at TIMESTAMP
+)"""
+
+CREATE_HISTORY = """
+CREATE TABLE IF NOT EXISTS {} (
+  id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run_id             text NOT NULL,
+  attempt            integer NOT NULL,
+  launcher           text NOT NULL,
+  table_name         text NOT NULL,
+  target             text NOT NULL,
+  outcome            text NOT NULL,
+  mode               text,
+  export_way         text,
+  window_low         timestamp,
+  window_high        timestamp,
+  rows               bigint,
+  bytes              bigint,
+  shards             integer,
+  started_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at        timestamptz,
+  seconds            double precision,
+  phases             jsonb,
+  job_id             text,
+  bytes_processed    bigint,
+  bytes_billed       bigint,
+  cost               double precision,
+  cursor_before      timestamp,
+  cursor_after       timestamp,
+  source_modified_at timestamptz,
+  error              text
+)"""
+
+FINISH = """
+UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows = %(rows)s,
+  bytes = %(bytes)s, shards = %(shards)s, finished_at = clock_timestamp(), seconds = %(seconds)s,
+  phases = %(phases)s, job_id = %(job_id)s, bytes_processed = %(bytes_processed)s,
+  bytes_billed = %(bytes_billed)s, cost = %(cost)s, cursor_before = %(cursor_before)s,
+  cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s
+WHERE id = %(id)s"""
+
+STATUS = """
+SELECT DISTINCT ON (h.table_name) h.*,
+  (SELECT max(g.source_modified_at) FROM {} g
+    WHERE g.table_name = h.table_name AND g.outcome IN ('loaded', 'nothing_new')) AS loaded_from
+FROM {} h ORDER BY h.table_name, h.id DESC"""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The row of one target in `sync_state`. `known` is False when there is none."""
+
+    known: bool
+    last_synced_at: datetime | None
+
+
+def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> None:
+    """Create schemas and tables that are missing. Runs in the caller's transaction.
+
+    One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
+    """
+    wanted = (_quoted(target_schema, STATE), _quoted(own_schema, HISTORY))
+    if all(_exists(conn, "SELECT to_regclass(%s)", name) for name in wanted):
+        return
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
+    for schema in dict.fromkeys((target_schema, own_schema)):
+        if not _exists(conn, "SELECT to_regnamespace(quote_ident(%s))", schema):
+            conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    conn.execute(sql.SQL(CREATE_STATE).format(_table(target_schema, STATE)))
+    conn.execute(sql.SQL(CREATE_HISTORY).format(_table(own_schema, HISTORY)))
+
+
+def read_cursor(conn: Connection[Any], target: TargetName) -> State:
+    """How far `target` is loaded. A missing `sync_state` is a missing row."""
+    if not _exists(conn, "SELECT to_regclass(%s)", _quoted(target.schema, STATE)):
+        return State(known=False, last_synced_at=None)
+    row = conn.execute(
+        sql.SQL("SELECT last_synced_at FROM {} WHERE table_name = %s").format(
+            _table(target.schema, STATE)
+        ),
+        [str(target)],
+    ).fetchone()
+    return State(known=row is not None, last_synced_at=row[0] if row else None)
+
+
+def write_cursor(conn: Connection[Any], target: TargetName, value: CursorValue | None) -> None:
+    """Store the cursor in the transaction that publishes the rows."""
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO {} (table_name, last_synced_at) VALUES (%s, %s) "
+            "ON CONFLICT (table_name) DO UPDATE SET last_synced_at = EXCLUDED.last_synced_at"
+        ).format(_table(target.schema, STATE)),
+        [str(target), as_stored(value)],
+    )
+
+
+def as_stored(value: CursorValue | None) -> datetime | None:
+    """A cursor value as `sync_state` holds it: without zone, UTC; a date at midnight."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - stored without zone
+    return None
+
+
+def begin(
+    conn: Connection[Any], own_schema: str, *, run: RunId, table: str, target: TargetName
+) -> int:
+    """Write the attempt's row; attempts of the same target left running died: say so.
+
+    Only called under the target's lock, so a running row of this target has no living owner.
+    """
+    history = _table(own_schema, HISTORY)
+    conn.execute(
+        sql.SQL(
+            "UPDATE {} SET outcome = %s, finished_at = clock_timestamp(), "
+            "error = 'the process ended without a word' WHERE target = %s AND outcome = %s"
+        ).format(history),
+        [Outcome.KILLED, str(target), Outcome.RUNNING],
+    )
+    row = conn.execute(
+        sql.SQL(
+            "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome) "
+            "VALUES (%s, %s, %s, %s, %s, %s) RETURNING id"
+        ).format(history),
+        [run.id, run.attempt, run.launcher, table, str(target), Outcome.RUNNING],
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def refuse(
+    conn: Connection[Any], own_schema: str, *, run: RunId, table: str, target: TargetName, why: str
+) -> None:
+    """Write the row of an attempt that another run kept from starting."""
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome, error, "
+            "finished_at) VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
+        ).format(_table(own_schema, HISTORY)),
+        [run.id, run.attempt, run.launcher, table, str(target), Outcome.FAILED, why],
+    )
+
+
+def record_plan(conn: Connection[Any], own_schema: str, *, attempt: int, plan: SyncPlan) -> None:
+    """Complete the attempt's row with what was decided, so that a failure shows it too."""
+    window = plan.window
+    conn.execute(
+        sql.SQL(
+            "UPDATE {} SET mode = %s, export_way = %s, window_low = %s, window_high = %s, "
+            "cursor_before = %s WHERE id = %s"
+        ).format(_table(own_schema, HISTORY)),
+        [
+            plan.publish,
+            plan.way,
+            as_stored(window.low) if window else None,
+            as_stored(window.high) if window else None,
+            as_stored(plan.cursor.value) if plan.cursor else None,
+            attempt,
+        ],
+    )
+
+
+def finish(conn: Connection[Any], own_schema: str, *, attempt: int, result: SyncResult) -> None:
+    """Close the attempt's row of a run that did what it should."""
+    conn.execute(
+        sql.SQL(FINISH).format(_table(own_schema, HISTORY)),
+        {
+            "outcome": result.outcome,
+            "mode": result.publish,
+            "way": result.way,
+            "rows": result.rows,
+            "bytes": result.bytes,
+            "shards": result.shards,
+            "seconds": result.seconds,
+            "phases": Jsonb(dict(result.phases)),
+            "job_id": result.job_id,
+            "bytes_processed": result.bytes_processed,
+            "bytes_billed": result.bytes_billed,
+            "cost": result.cost,
+            "cursor_before": as_stored(result.cursor_before),
+            "cursor_after": as_stored(result.cursor_after),
+            "source_modified_at": result.source_modified_at,
+            "id": attempt,
+        },
+    )
+
+
+def fail(
+    conn: Connection[Any],
+    own_schema: str,
+    *,
+    attempt: int,
+    outcome: Outcome,
+    error: str,
+    seconds: float,
+) -> None:
+    """Close the attempt's row of a run that failed or was cancelled before it published."""
+    conn.execute(
+        sql.SQL(
+            "UPDATE {} SET outcome = %s, error = %s, finished_at = clock_timestamp(), "
+            "seconds = %s WHERE id = %s AND outcome = 'running'"
+        ).format(_table(own_schema, HISTORY)),
+        [outcome, error.replace("\0", "\\0"), seconds, attempt],
+    )
+
+
+def statuses(conn: Connection[Any], own_schema: str) -> list[TableStatus]:
+    """The last attempt of every table."""
+    if not _exists(conn, "SELECT to_regclass(%s)", _quoted(own_schema, HISTORY)):
+        return []
+    history = _table(own_schema, HISTORY)
+    with conn.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(sql.SQL(STATUS).format(history, history)).fetchall()
+    return [
+        TableStatus(
+            table=row["table_name"],
+            outcome=Outcome(row["outcome"]),
+            mode=row["mode"] or "",
+            rows=row["rows"] or 0,
+            seconds=row["seconds"] or 0.0,
+            finished_at=row["finished_at"],
+            cursor=row["cursor_after"] or row["cursor_before"],
+            bytes_billed=row["bytes_billed"] or 0,
+            run_id=row["run_id"],
+            error=row["error"],
+            source_modified_at=row["loaded_from"],
+        )
+        for row in rows
+    ]
+
+
+def row_estimate(conn: Connection[Any], target: TargetName) -> int | None:
+    """The rows of the target as its last ANALYZE saw them; exact for tables below about 240 MB."""
+    row = conn.execute(
+        "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)",
+        [_quoted(target.schema, target.table)],
+    ).fetchone()
+    return int(row[0]) if row is not None and row[0] >= 0 else None
+
+
+def _exists(conn: Connection[Any], query: str, name: str) -> bool:
+    row = conn.execute(query, [name]).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _quoted(schema: str, table: str) -> str:
+    return _table(schema, table).as_string()
+
+
+def _table(schema: str, table: str) -> sql.Identifier:
+    return sql.Identifier(schema, table)

@@ -1,0 +1,148 @@
+"""THE FLOW: what happens to one table, in order, and nothing else.
+
+Belongs here: the ten steps and what is true when each fails. Does not: how a step is done.
+
+Killed anywhere, run again, the target is as after an undisturbed run: before step 8 nothing but
+exported objects and a staging table exist, and step 8 is one transaction.
+"""
+
+from collections.abc import Callable
+
+from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine import checks
+from bq2pg_assets.engine import plan as planning
+from bq2pg_assets.engine.attempt import Attempt, cleaned, recorded
+from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
+from bq2pg_assets.engine.copy import copy_shards
+from bq2pg_assets.engine.model import (
+    CancelToken,
+    CursorValue,
+    Estimate,
+    Progress,
+    RunId,
+    RunOptions,
+    SourceFacts,
+    SyncPlan,
+    SyncResult,
+    TargetFacts,
+)
+from bq2pg_assets.engine.postgres import PostgresTarget, TargetSession
+from bq2pg_assets.engine.shards import GcsShards
+from bq2pg_assets.engine.typemap import map_columns
+
+NO_OPTIONS = RunOptions()
+
+
+def sync_table(
+    table: TableConfig,
+    *,
+    source: BigQuerySource,
+    shards: GcsShards,
+    target: PostgresTarget,
+    run: RunId,
+    options: RunOptions = NO_OPTIONS,
+    cancel: CancelToken | None = None,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> SyncResult:
+    """Bring one target table up to date with its source.
+
+    Raises a Bq2pgError; the live table and its cursor are then as before. The exported objects
+    and the staging table are removed in every case but the death of the process.
+    """
+    attempt = Attempt(table, run=run, cancel=cancel or CancelToken(), report=report)
+    with (
+        target.locked(table.target_name, run=run, table=table.name) as session,  # 1 lock
+        recorded(session, attempt),
+    ):
+        with attempt.phase("plan"):
+            there, cursor = session.describe()  # 2 read the cursor
+            plan, facts = _plan(table, source, there, cursor, options)  # 3 describe, 4 plan
+            session.record_plan(plan)
+        if plan.nothing_new:
+            return _nothing_new(session, attempt, plan, facts)
+        return _load(attempt, plan, facts, source=source, shards=shards, session=session)
+
+
+def _load(
+    attempt: Attempt,
+    plan: SyncPlan,
+    facts: SourceFacts,
+    *,
+    source: BigQuerySource,
+    shards: GcsShards,
+    session: TargetSession,
+) -> SyncResult:
+    table, cancel = attempt.table, attempt.cancel
+    planning.refuse_empty(table, plan.publish, rows=None if facts.streaming else facts.num_rows)
+    prefix = shards.prefix(table.name, attempt.run)
+    with cleaned(session, shards, prefix, attempt):  # 10 clean, whatever happens
+        with attempt.phase("export"):  # 5 export
+            job = job_id(table.name, attempt.run.slug)
+            export = source.export(plan, prefix=prefix, job_id=job, cancel=cancel)
+            exported = shards.list(prefix)
+        with attempt.phase("copy"):  # 6 copy
+            session.create_stage(plan)
+            copied = copy_shards(
+                plan, exported, store=shards, session=session, cancel=cancel, report=attempt.report
+            )
+        with attempt.phase("verify"):  # 7 verify
+            still = source.unchanged_rows(table, facts)
+            checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
+            planning.refuse_empty(table, plan.publish, rows=copied.rows)
+            verdicts = checks.judge(table, plan, session=session, export=export, cancel=cancel)
+        with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
+            result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
+            result = session.publish(plan, result=attempt.priced(result, source), cancel=cancel)
+        with attempt.phase("after"):  # 9 after: the rows are in, a cancel comes too late
+            session.analyze(cancel=CancelToken())
+    return attempt.ended(result, target_rows=session.row_estimate())
+
+
+def plan_table(
+    table: TableConfig,
+    *,
+    source: BigQuerySource,
+    target: PostgresTarget,
+    options: RunOptions = NO_OPTIONS,
+) -> tuple[SyncPlan, Estimate]:
+    """Steps 2 to 4 without a lock and without writing anything, and what they would process."""
+    there, cursor = target.describe(table.target_name)
+    plan, _ = _plan(table, source, there, cursor, options)
+    return plan, source.estimate(plan)
+
+
+def _plan(
+    table: TableConfig,
+    source: BigQuerySource,
+    there: TargetFacts,
+    cursor: CursorValue | None,
+    options: RunOptions,
+) -> tuple[SyncPlan, SourceFacts]:
+    facts = source.describe(table)
+    columns = map_columns(table, facts.fields)
+    intent = planning.decide(
+        table, facts=facts, columns=columns, target=there, cursor_value=cursor, options=options
+    )
+    probe = None
+    if intent.probes and intent.cursor is not None:
+        probe = source.probe(
+            facts, intent.cursor, table=table, where=options.where, limit=options.limit
+        )
+    plan = planning.make_plan(
+        table,
+        facts=facts,
+        columns=columns,
+        target=there,
+        intent=intent,
+        options=options,
+        probe=probe,
+    )
+    return plan, facts
+
+
+def _nothing_new(
+    session: TargetSession, attempt: Attempt, plan: SyncPlan, facts: SourceFacts
+) -> SyncResult:
+    result = attempt.result(plan, facts)
+    session.finish(result)
+    return attempt.ended(result, target_rows=session.row_estimate())

@@ -1,0 +1,143 @@
+"""The wire form of the types that pgpq does not write. Pure.
+
+Belongs here: Arrow arrays to arrays of bytes as PostgreSQL's receive functions read them
+(numeric_recv, interval_recv, range_recv, array_recv in src/backend/utils/adt). Does not:
+framing rows, which pgpq does.
+"""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pyarrow as pa
+
+EPOCH_DAY = date(2000, 1, 1)
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+INTERVAL = re.compile(
+    r"^(?P<ysign>-?)(?P<years>\d+)-(?P<months>\d+) (?P<days>-?\d+) "
+    r"(?P<tsign>-?)(?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>\d+)(?:\.(?P<fraction>\d{1,6}))?$"
+)
+LOWER_INCLUSIVE, LOWER_OPEN, UPPER_OPEN = 0x02, 0x08, 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One element type: its object id in pg_type, and its value's bytes."""
+
+    oid: int
+    value: Callable[[object], bytes]
+
+    def encode(self, array: pa.Array) -> pa.Array:
+        """Each value's wire bytes; NULL stays NULL."""
+        return pa.array(
+            [None if v is None else self.value(v) for v in array.to_pylist()], pa.binary()
+        )
+
+
+def numeric(value: object) -> bytes:
+    """numeric_recv: digits in base 10,000, the weight of the first, the sign, the scale.
+
+    Trailing zeros of the fraction are left out: Parquet's scale is the column's, not the value's.
+    """
+    assert isinstance(value, Decimal)
+    sign = value.is_signed()
+    whole, _, fraction = f"{abs(value):f}".partition(".")
+    fraction = fraction.rstrip("0")
+    scale = len(fraction)
+    whole = whole.rjust(-(-len(whole) // 4) * 4, "0")
+    fraction = fraction.ljust(-(-len(fraction) // 4) * 4, "0")
+    groups = [int((whole + fraction)[i : i + 4]) for i in range(0, len(whole + fraction), 4)]
+    weight = len(whole) // 4 - 1
+    while groups and groups[0] == 0:
+        groups.pop(0)
+        weight -= 1
+    while groups and groups[-1] == 0:
+        groups.pop()
+    head = struct.pack(
+        ">hhHH", len(groups), weight if groups else 0, 0x4000 if sign and groups else 0, scale
+    )
+    return head + struct.pack(f">{len(groups)}h", *groups)
+
+
+def interval(value: object) -> bytes:
+    """interval_recv: microseconds, days, months. From BigQuery's text `Y-M D H:M:S.F`."""
+    match = INTERVAL.match(str(value))
+    if match is None:
+        raise ValueError(f"{value!r} is not an INTERVAL as BigQuery writes it")
+    months = int(match["years"]) * 12 + int(match["months"])
+    seconds = (int(match["hours"]) * 60 + int(match["minutes"])) * 60 + int(match["seconds"])
+    micros = seconds * 1_000_000 + int((match["fraction"] or "0").ljust(6, "0"))
+    return struct.pack(
+        ">qii",
+        -micros if match["tsign"] else micros,
+        int(match["days"]),
+        -months if match["ysign"] else months,
+    )
+
+
+def day(text: str) -> bytes:
+    """date_recv: days since 2000-01-01."""
+    return struct.pack(">i", (date.fromisoformat(text) - EPOCH_DAY).days)
+
+
+def moment(text: str) -> bytes:
+    """timestamp_recv and timestamptz_recv: microseconds since 2000-01-01, in UTC."""
+    parsed = datetime.fromisoformat(text)
+    return micros((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC))
+
+
+def micros(value: object) -> bytes:
+    """A datetime as microseconds since 2000-01-01; one without zone is UTC."""
+    assert isinstance(value, datetime)
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return struct.pack(">q", (aware - EPOCH) // timedelta(microseconds=1))
+
+
+def range_of(bound: Callable[[str], bytes]) -> Callable[[object], bytes]:
+    """range_recv: flags, then each bound that is not open. From BigQuery's `[low, high)`."""
+
+    def encode(value: object) -> bytes:
+        low, _, high = str(value).strip("[)").partition(", ")
+        flags, body = LOWER_INCLUSIVE, b""
+        for text, flag in ((low, LOWER_OPEN), (high, UPPER_OPEN)):
+            if text in ("", "UNBOUNDED", "NULL"):
+                flags = (flags | flag) & ~(LOWER_INCLUSIVE if flag == LOWER_OPEN else 0)
+            else:
+                data = bound(text)
+                body += struct.pack(">i", len(data)) + data
+        return struct.pack(">B", flags) + body
+
+    return encode
+
+
+FORMS = {
+    "numeric": Form(1700, numeric),
+    "timestamptz": Form(1184, micros),
+    "interval": Form(1186, interval),
+    "daterange": Form(3912, range_of(day)),
+    "tsrange": Form(3908, range_of(moment)),
+    "tstzrange": Form(3910, range_of(moment)),
+}
+
+
+def array_of(element: str) -> Callable[[pa.Array], pa.Array]:
+    """array_recv of one dimension: dimensions, NULL flag, element type, length, lower bound."""
+    form = FORMS[element]
+
+    def one(values: list[object]) -> bytes:
+        if not values:
+            return struct.pack(">iiI", 0, 0, form.oid)
+        parts = [struct.pack(">iiIii", 1, int(None in values), form.oid, len(values), 1)]
+        for value in values:
+            data = None if value is None else form.value(value)
+            parts.append(struct.pack(">i", -1) if data is None else struct.pack(">i", len(data)))
+            parts.append(data or b"")
+        return b"".join(parts)
+
+    def encode(array: pa.Array) -> pa.Array:
+        return pa.array([None if v is None else one(v) for v in array.to_pylist()], pa.binary())
+
+    return encode
