@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from google.cloud import storage
+from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 
 from bq2pg_assets.engine.errors import StorageError
@@ -28,7 +28,7 @@ REQUEST_SECONDS = 60.0
 class GcsShards:
     """The exported shards in one bucket, below the folder bq2pg/."""
 
-    def __init__(self, client: storage.Client, *, bucket: str) -> None:
+    def __init__(self, client: Client, *, bucket: str) -> None:
         self.client, self.name = client, bucket.removeprefix("gs://").strip("/")
         self._where = f"bucket {self.name}"
 
