@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.copy import Copied
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError
 from bq2pg_assets.engine.model import (
@@ -40,8 +39,10 @@ class Attempt:
         run: RunId,
         cancel: CancelToken,
         report: Callable[[Progress], None],
+        cost: Callable[[int], float],
     ) -> None:
         self.table, self.run, self.cancel, self.report = table, run, cancel, report
+        self._cost = cost
         self.phases: dict[str, float] = {}
         self._start = time.monotonic()
 
@@ -51,9 +52,13 @@ class Attempt:
         return time.monotonic() - self._start
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time a phase and tell that it began. Raises CancelledError instead of beginning it."""
-        self.cancel.check(f"table {self.table.name}")
+    def phase(self, name: str, *, published: bool = False) -> Iterator[None]:
+        """Time a phase and tell that it began.
+
+        Raises CancelledError instead of beginning it, unless the rows are `published` already.
+        """
+        if not published:
+            self.cancel.check(f"table {self.table.name}")
         self.report(Progress(table=self.table.name, phase=name))
         start = time.monotonic()
         try:
@@ -72,6 +77,7 @@ class Attempt:
     ) -> SyncResult:
         """What the attempt has done so far; without an export there was nothing new."""
         before = plan.cursor.value if plan.cursor else None
+        billed = plan.bytes_probed + (export.bytes_billed if export else 0)
         return SyncResult(
             table=plan.table,
             target=plan.target,
@@ -90,15 +96,12 @@ class Attempt:
             prefix=export.prefix if export else None,
             way=plan.way if export else None,
             bytes_processed=export.bytes_processed if export else 0,
-            bytes_billed=export.bytes_billed if export else 0,
+            bytes_billed=billed,
+            cost=self._cost(billed),
             location=plan.location,
             source=plan.source_sql,
             source_modified_at=facts.modified_at,
         )
-
-    def priced(self, result: SyncResult, source: BigQuerySource) -> SyncResult:
-        """The result with what its export cost."""
-        return replace(result, cost=source.cost(result.bytes_billed))
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:
         """The result with the whole time."""

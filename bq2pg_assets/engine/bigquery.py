@@ -32,6 +32,7 @@ from bq2pg_assets.engine.typemap import LEGACY_NAMES
 TIB = 1024**4
 POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
 REQUEST_SECONDS = 60.0
+PROBE_SECONDS = 600.0
 
 
 class BigQuerySource:
@@ -77,9 +78,14 @@ class BigQuerySource:
             maximum_bytes_billed=table.max_bytes_billed, use_query_cache=False
         )
         with bigquery_errors(f"table {table.name}, looking above the cursor"):
-            rows = list(self.client.query_and_wait(sql, job_config=config, location=facts.location))
-        found = rows[0]
-        return Probe(high=found["high"], rows=int(found["rows_above"]), at=found["at"])
+            job = self.client.query(sql, job_config=config, location=facts.location)
+            (found,) = job.result(timeout=PROBE_SECONDS)
+        return Probe(
+            high=found["high"],
+            rows=int(found["rows_above"]),
+            at=found["at"],
+            bytes_billed=int(job.total_bytes_billed or 0),
+        )
 
     def estimate(self, plan: SyncPlan) -> Estimate:
         """What the plan's export would process. Costs nothing."""

@@ -200,6 +200,7 @@ class Probe:
     high: CursorValue | None
     rows: int
     at: datetime
+    bytes_billed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class SyncPlan:
 
     `cursor_after` says what becomes of the stored cursor: advance to the highest value loaded,
     keep it, or clear it so that the next run loads everything. `key` holds PostgreSQL names.
+    `bytes_probed` were billed already, for finding the window.
     """
 
     table: str
@@ -228,6 +230,7 @@ class SyncPlan:
     snapshot_at: datetime | None
     expected_rows: int | None
     nothing_new: bool = False
+    bytes_probed: int = 0
     max_bytes_billed: int | None = None
     parallelism: int = 2
 

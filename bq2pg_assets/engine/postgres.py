@@ -218,7 +218,7 @@ class TargetSession:
         return final
 
     def finish(self, result: SyncResult) -> None:
-        """Close the attempt of a run that had nothing to publish."""
+        """Close the attempt, or complete the figures of one that published."""
         with postgres_errors(self._where):
             state.finish(
                 self._conn, self._database.state_schema, attempt=self._attempt, result=result

@@ -49,7 +49,9 @@ def sync_table(
     Raises a Bq2pgError; the live table and its cursor are then as before. The exported objects
     and the staging table are removed in every case but the death of the process.
     """
-    attempt = Attempt(table, run=run, cancel=cancel or CancelToken(), report=report)
+    attempt = Attempt(
+        table, run=run, cancel=cancel or CancelToken(), report=report, cost=source.cost
+    )
     with (
         target.locked(table.target_name, run=run, table=table.name) as session,  # 1 lock
         recorded(session, attempt),
@@ -92,10 +94,12 @@ def _load(
             verdicts = checks.judge(table, plan, session=session, export=export, cancel=cancel)
         with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
-            result = session.publish(plan, result=attempt.priced(result, source), cancel=cancel)
-        with attempt.phase("after"):  # 9 after: the rows are in, a cancel comes too late
+            result = session.publish(plan, result=result, cancel=cancel)
+        with attempt.phase("after", published=True):  # 9 after: a cancel comes too late
             session.analyze(cancel=CancelToken())
-    return attempt.ended(result, target_rows=session.row_estimate())
+    result = attempt.ended(result, target_rows=session.row_estimate())
+    session.finish(result)  # the same row again, with the time that publishing took
+    return result
 
 
 def plan_table(
