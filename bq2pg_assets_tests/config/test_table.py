@@ -1,0 +1,67 @@
+"""Promise: a table's fields mean what the documentation says."""
+
+import pytest
+from pydantic import ValidationError
+
+from bq2pg_assets.config.table import TableConfig, parse_target
+
+
+def table(**fields: object) -> TableConfig:
+    return TableConfig.model_validate({"name": "orders", "source": "sales.orders"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orders", ("public", "orders")),
+        ("sales.orders", ("sales", "orders")),
+        ('"my.schema".orders', ("my.schema", "orders")),
+        ('"a ""b"""', ("public", 'a "b"')),
+        ("Sales.Orders", ("Sales", "Orders")),
+    ],
+)
+def test_a_target_is_a_table_or_schema_and_table(text: str, expected: tuple[str, str]) -> None:
+    name = parse_target(text)
+    assert (name.schema, name.table) == expected
+    assert parse_target(str(name)) == name
+
+
+@pytest.mark.parametrize("text", ["a.b.c", "a.", ".a", '"a', "a\0b", "x" * 64, "é" * 32])
+def test_what_is_no_target_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a table name|63 bytes"):
+        parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [("50 GiB", 50 * 2**30), ("1.5 GB", 1_500_000_000), (10, 10)]
+)
+def test_the_limit_of_bytes_is_a_number_or_a_size(given: object, size: int) -> None:
+    assert table(max_bytes_billed=given).max_bytes_billed == size
+
+
+@pytest.mark.parametrize("given", [0, -5, True, "lots", "0"])
+def test_a_limit_that_is_no_size_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError):
+        table(max_bytes_billed=given)
+
+
+@pytest.mark.parametrize("name", ["Europe", "../etc/passwd", "", "Mars/Base", "/etc/localtime"])
+def test_a_time_zone_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="is not a time zone of the IANA database"):
+        table(timezone=name)
+
+
+def test_replace_has_no_cursor_and_append_has_one() -> None:
+    assert table().cursor_column is None
+    assert table(mode="append").cursor_column == "max_ingested_at"
+    assert table(mode="merge", cursor=None).cursor_column is None
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [("a.b", (None, "a", "b")), ("my-project.a.b-c", ("my-project", "a", "b-c"))],
+)
+def test_a_source_has_a_dataset_and_maybe_a_project(
+    source: str, parts: tuple[str | None, str, str]
+) -> None:
+    assert table(source=source).source_parts == parts
