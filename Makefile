@@ -1,0 +1,51 @@
+# What a person or CI does with this repository. `make` prints the list.
+
+PY := .venv/bin/python
+BQ2PG := .venv/bin/bq2pg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sync test lint types check down reset clean screenshots constraints
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv with everything; quick when nothing changed
+	@for python in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+	  if $$python -c '' 2>/dev/null; then exec $$python .ci/bootstrap; fi; \
+	done; echo "No python3 that runs was found; install Python >= 3.11."; exit 1
+
+demo: setup ## local stack, demo data, one sync, Dagster's UI
+	$(BQ2PG) local demo
+
+sync: setup ## the same without the UI
+	$(BQ2PG) local demo --no-ui
+
+test: setup ## all tests but the slow ones, on the local stack
+	$(PY) -m pytest
+
+lint: setup ## ruff and codespell
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m codespell_lib
+
+types: setup ## mypy, strict
+	$(PY) -m mypy
+
+check: lint types ## lint, types, and whether Dagster can load the definitions
+	.venv/bin/dagster definitions validate -m bq2pg_assets.definitions
+
+down: setup ## stop the local stack; its data stays
+	$(BQ2PG) local down
+
+reset: setup ## stop the local stack and delete its data
+	$(BQ2PG) local reset
+
+screenshots: setup ## take the pictures of the documentation again
+	$(BQ2PG) local screenshots
+
+constraints: setup ## resolve constraints.txt again from pyproject.toml
+	@$(PY) .ci/bootstrap constraints
+
+clean: ## remove .venv, caches and the local stack
+	@if [ -x $(BQ2PG) ]; then $(BQ2PG) local reset; fi
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
