@@ -139,14 +139,21 @@ def cleaned(
         yield
     finally:
         start = time.monotonic()
-        _try(f"drop staging table {session.stage}", session.drop_stage)
-        _try(f"delete {prefix}", lambda: shards.delete(prefix))
+        try:
+            _try(f"drop staging table {session.stage}", session.drop_stage)
+        finally:  # also when a second interrupt cuts the first cleaning short
+            _try(f"delete {prefix}", lambda: shards.delete(prefix))
         attempt.phases["clean"] = round(time.monotonic() - start, 3)
 
 
+def analyzed(session: TargetSession) -> None:
+    """Fresh statistics after publishing: the rows are in, so a failure is told and no more."""
+    _try(f"analyze {session.target}", lambda: session.analyze(cancel=CancelToken()))
+
+
 def _try(what: str, action: Callable[[], object]) -> None:
-    """A failed cleaning is told, and never hides the error it follows."""
+    """A failed cleaning is told, and never hides the error it follows, whatever it raises."""
     try:
         action()
-    except Bq2pgError as error:
-        log.warning("could not %s: %s", what, error)
+    except Exception as error:
+        log.warning("could not %s: %s", what, error, exc_info=not isinstance(error, Bq2pgError))

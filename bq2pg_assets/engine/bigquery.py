@@ -4,6 +4,7 @@ Belongs here: calls of the BigQuery client. Does not: SQL texts (export_sql.py),
 exported (shards.py), deciding (plan.py).
 """
 
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -32,6 +33,7 @@ from bq2pg_assets.engine.typemap import LEGACY_NAMES
 TIB = 1024**4
 POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
 REQUEST_SECONDS = 60.0
+STOP_SECONDS = 10.0  # the longest wait for a cancelled job to end
 PROBE_SECONDS = 600.0
 
 
@@ -121,9 +123,15 @@ class BigQuerySource:
         return _finished(job, prefix=prefix)
 
     def cancel(self, job_id: str, *, location: str) -> None:
-        """Ask BigQuery to stop a job, as far as it exists and can be reached."""
+        """Ask BigQuery to stop a job, as far as it exists and can be reached.
+
+        Gives it a while to stop: what it wrote after the cleaning would stay in the bucket.
+        """
         with suppress(api.GoogleAPICallError, Bq2pgError), bigquery_errors(f"job {job_id}"):
-            self.client.cancel_job(job_id, location=location, timeout=REQUEST_SECONDS / 6)
+            job = self.client.cancel_job(job_id, location=location, timeout=REQUEST_SECONDS / 6)
+            end = time.monotonic() + STOP_SECONDS
+            while not job.done(timeout=REQUEST_SECONDS / 6) and time.monotonic() < end:
+                time.sleep(POLL_SECONDS[0])
 
     def _start(self, plan: SyncPlan, *, uri: str, job_id: str) -> Any:
         labels = {"bq2pg_table": _label(plan.table)}
@@ -233,6 +241,7 @@ def _finished(job: Any, *, prefix: str) -> Export:
         rows=int(rows) if rows is not None else None,
         bytes_processed=0 if extract else int(job.total_bytes_processed or 0),
         bytes_billed=0 if extract else int(job.total_bytes_billed or 0),
+        files=sum(job.destination_uri_file_counts or ()) if extract else None,
     )
 
 
@@ -263,5 +272,6 @@ def _label(text: str) -> str:
 
 
 def job_id(table: str, run_slug: str) -> str:
-    """Our own job id: letters, digits, _ and -."""
-    return f"bq2pg_{_label(table)}_{_label(run_slug)}_export"
+    """Our own job id: letters, digits, _ and -, and no two alike within a run."""
+    slug = "".join(c if c.isalnum() and c.isascii() else "_" for c in run_slug)
+    return f"bq2pg_{table}_{slug}_export"

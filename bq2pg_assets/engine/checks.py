@@ -17,13 +17,21 @@ NULLS = "nulls"
 def verify_counts(
     plan: SyncPlan, *, export: Export, copied: Copied, unchanged_rows: int | None
 ) -> None:
-    """Raise VerifyError unless every exported row was copied.
+    """Raise VerifyError unless every exported object was read and every exported row copied.
 
     EXPORT DATA counts its rows. An extract job does not: then the table's own count stands in,
-    when the table did not change meanwhile (`unchanged_rows`).
+    when the table did not change meanwhile (`unchanged_rows`) and all of it was asked for.
     """
+    if export.files is not None and copied.shards < export.files:
+        raise VerifyError(
+            f"table {plan.table}",
+            met=f"{copied.shards} objects found",
+            expected=f"{export.files}, as BigQuery exported",
+            way_out="Run again; nothing was published.",
+            retryable=True,
+        )
     expected = export.rows
-    if expected is None and plan.window is None:
+    if expected is None and plan.window is None and plan.where is None and plan.limit is None:
         expected = unchanged_rows
     if expected is not None and copied.rows != expected:
         raise VerifyError(

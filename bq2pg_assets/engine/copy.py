@@ -83,12 +83,14 @@ def copy_shards(
         work.put(shard)
     stop = CancelToken()  # of the workers: set when the run is cancelled, or when one fails
     with ThreadPoolExecutor(plan.parallelism, thread_name_prefix=f"copy-{plan.table}") as pool:
-        workers = [
-            pool.submit(_worker, plan, work, store=store, session=session, cancel=stop, meter=meter)
-            for _ in range(min(plan.parallelism, len(shards)))
-        ]
         try:
-            with cancel.interrupting(stop.cancel):
+            with cancel.interrupting(stop.cancel):  # also when the cancel came before
+                workers = [
+                    pool.submit(
+                        _worker, plan, work, store=store, session=session, cancel=stop, meter=meter
+                    )
+                    for _ in range(min(plan.parallelism, len(shards)))
+                ]
                 done, _ = wait(workers, return_when=FIRST_EXCEPTION)
             for worker in done:
                 worker.result()

@@ -30,8 +30,8 @@ WAYS_OUT = {
     "accessDenied": "Grant the account roles/bigquery.dataViewer on the dataset and "
     "roles/bigquery.jobUser on the project; an export also needs roles/storage.objectAdmin on "
     "the bucket.",
-    "notFound": "Check the spelling of project, dataset and table, and that location is the "
-    "dataset's: a wrong location is reported as not found as well.",
+    "notFound": "Check the spelling of project, dataset, table and bucket, and that location is "
+    "the dataset's: a wrong location is reported as not found as well.",
     "bytesBilledLimitExceeded": "Nothing was billed. Raise max_bytes_billed in the table's YAML, "
     "or narrow the run with where.",
     "quotaExceeded": "Wait for the quota to renew, or ask for a higher one; trying again at once "
@@ -40,9 +40,10 @@ WAYS_OUT = {
     "stopped": "The job was cancelled in BigQuery; run the table again.",
 }
 UNREACHABLE = (
-    google.auth.exceptions.TransportError,
+    google.auth.exceptions.TransportError,  # a GoogleAuthError too: caught before that one
     requests.exceptions.ConnectionError,
     requests.exceptions.Timeout,
+    requests.exceptions.ChunkedEncodingError,  # the connection broke within an answer
     api.RetryError,
     ConnectionError,
     TimeoutError,
@@ -56,10 +57,10 @@ def bigquery_errors(where: str) -> Iterator[None]:
         yield
     except api.GoogleAPICallError as error:
         raise source_error(where, reason=_reason(error), message=_message(error)) from error
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise SourceError(where, **_credentials(error)) from error
     except UNREACHABLE as error:
         raise SourceError(where, **_unreachable("BigQuery", error)) from error
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise SourceError(where, **_credentials(error)) from error
 
 
 @contextmanager
@@ -90,10 +91,10 @@ def storage_errors(where: str) -> Iterator[None]:
             way_out="Try again in a while." if retryable else "Correct the bucket's settings.",
             retryable=retryable,
         ) from error
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise StorageError(where, **_credentials(error)) from error
     except UNREACHABLE as error:
         raise StorageError(where, **_unreachable("Cloud Storage", error)) from error
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise StorageError(where, **_credentials(error)) from error
 
 
 def source_error(where: str, *, reason: str, message: str) -> SourceError:

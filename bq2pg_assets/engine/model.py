@@ -254,13 +254,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished export. `rows` is None where BigQuery does not count (extract jobs)."""
+    """A finished export. `rows` is None where BigQuery does not count them (extract jobs), `files`
+    where it does not count those."""
 
     job_id: str
     prefix: str
     rows: int | None
     bytes_processed: int
     bytes_billed: int
+    files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,16 +326,18 @@ class CancelToken:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may cancel while its thread holds it
         self._interrupts: dict[object, Callable[[], Any]] = {}
 
     def cancel(self) -> None:
-        """Ask to stop and interrupt what is blocking. Safe to call more than once."""
+        """Ask to stop and interrupt what is blocking. Safe to call more than once.
+
+        The lock is held throughout: an interrupt never hits what follows the block it is for.
+        """
         self._event.set()
         with self._lock:
-            interrupts = list(self._interrupts.values())
-        for interrupt in interrupts:
-            interrupt()
+            for interrupt in list(self._interrupts.values()):
+                interrupt()
 
     @property
     def cancelled(self) -> bool:

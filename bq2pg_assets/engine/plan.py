@@ -27,6 +27,7 @@ from bq2pg_assets.engine.model import (
     TargetFacts,
     Window,
 )
+from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
 
 KINDS = {
     "v": "a view",
@@ -191,7 +192,7 @@ def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None
         best = get_close_matches(name, usable, n=1) or usable[:1]
         offer = f"Set cursor: {best[0]}, or" if best else "It has no such column:"
         raise ConfigError(
-            f"table {table.name}, source {facts.sql}",
+            f"table {table.name}, source {table.source or 'query'}",
             met=met,
             expected="a TIMESTAMP, DATETIME or DATE column that grows with every change",
             way_out=f"{offer} use mode: replace, which needs none.",
@@ -216,8 +217,15 @@ def _typed(value: CursorValue, kind: str) -> CursorValue:
 
 
 def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refresh: bool) -> None:
-    """A target that is no table, or holds rows that bq2pg never loaded."""
+    """A target that is no table, is bq2pg's own, or holds rows that bq2pg never loaded."""
     name = str(table.target_name)
+    if table.target_name.table in (STATE, HISTORY):
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"target {name}, where bq2pg keeps its own books",
+            expected="a table of another name",
+            way_out="Choose another target.",
+        )
     if target.kind in KINDS:
         raise TargetError(
             f"target {name}",

@@ -8,7 +8,7 @@ lives, no other run writes the table. Copying uses connections of its own.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -17,7 +17,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from bq2pg_assets.engine import postgres_sql, state
-from bq2pg_assets.engine.errors import LockedError, TargetError
+from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
     CancelToken,
     Column,
@@ -64,14 +64,16 @@ class PostgresTarget:
     @contextmanager
     def connection(self, *, name: str) -> Iterator[psycopg.Connection[Any]]:
         """An autocommit connection whose session is in UTC. Raises TargetError."""
+        options = self._options()
         with postgres_errors("PostgreSQL"):
             conn = psycopg.connect(
                 self._conninfo,
                 autocommit=True,
+                client_encoding="UTF8",  # what COPY sends, whatever the database is encoded in
                 prepare_threshold=None,  # tables come and go: cached plans would not fit
                 application_name=f"bq2pg {name}"[:63],
                 connect_timeout=15,
-                options=self._options(),
+                options=options,
             )
         try:
             yield conn
@@ -137,9 +139,14 @@ class PostgresTarget:
         return f"PostgreSQL {version}, database {database}, user {user}"
 
     def _options(self) -> str:
-        """Session settings beside those the connection string itself asks for."""
-        own = psycopg.conninfo.conninfo_to_dict(self._conninfo).get("options") or ""
-        return f"{own} -c TimeZone=UTC -c client_min_messages=warning".strip()
+        """Session settings beside those the connection string itself asks for.
+
+        With row_security off a policy that would hide rows from us is an error: a replace that
+        cannot see a row cannot delete it, and would leave it beside its new copy.
+        """
+        own = _parts(self._conninfo).get("options") or ""
+        settings = "-c TimeZone=UTC -c DateStyle=ISO -c row_security=off"
+        return f"{own} {settings} -c client_min_messages=warning".strip()
 
 
 class TargetSession:
@@ -237,8 +244,9 @@ class TargetSession:
             )
 
     def analyze(self, *, cancel: CancelToken) -> None:
-        """Fresh statistics for the planner."""
-        with self._interruptible(cancel):
+        """Fresh statistics for the planner. Raises TargetError when the table stays locked."""
+        with self._interruptible(cancel), self._conn.transaction():
+            self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
             self._conn.execute(postgres_sql.analyze(self.target))
 
     def row_estimate(self) -> int | None:
@@ -259,7 +267,9 @@ class TargetSession:
             return plan.cursor.value
         row = self._conn.execute(postgres_sql.newest(self.stage, name)).fetchone()
         newest: CursorValue | None = row[0] if row else None
-        return plan.cursor.value if newest is None else newest
+        # A full load that brought no cursor value must not keep an older one: rows below it that
+        # come later would never be read.
+        return plan.cursor.value if newest is None and plan.window is not None else newest
 
     def _write_rows(self, plan: SyncPlan, *, staged: int) -> int:
         conn, stage = self._conn, self.stage
@@ -268,12 +278,21 @@ class TargetSession:
         if plan.publish is Mode.REPLACE and plan.key:
             staged -= conn.execute(postgres_sql.keep_newest(plan, stage)).rowcount
         if plan.creates_target:
-            _run(conn, postgres_sql.finish_stage(plan, stage))
             _run(conn, postgres_sql.become_target(stage, self.target))
+            _run(conn, postgres_sql.finish_target(plan))
             return staged
         if plan.publish is Mode.REPLACE:
             conn.execute(postgres_sql.delete_all(self.target))
-        return conn.execute(postgres_sql.insert(plan, stage)).rowcount
+        written = conn.execute(postgres_sql.insert(plan, stage)).rowcount
+        if written != staged:
+            raise VerifyError(
+                self._where,
+                met=f"{written} rows written to the target",
+                expected=f"the {staged} staged",
+                way_out="A trigger or rule of the target keeps rows out: remove it, or choose "
+                "another target; nothing was published.",
+            )
+        return written
 
     @contextmanager
     def _interruptible(self, cancel: CancelToken) -> Iterator[None]:
@@ -319,6 +338,18 @@ class CopySink:
             return cursor.rowcount
 
 
+def _parts(conninfo: str) -> dict[str, Any]:
+    """The connection string taken apart. Raises ConfigError, which does not repeat it."""
+    with suppress(psycopg.ProgrammingError):  # its message repeats what may be a password
+        return psycopg.conninfo.conninfo_to_dict(conninfo)
+    raise ConfigError(
+        "PostgreSQL",
+        met="a connection string that cannot be read",
+        expected="postgresql://user:password@host/database, or key=value pairs",
+        way_out="Correct BQ2PG_PG_DSN; in an address, write @ : / of a password as %40 %3A %2F.",
+    )
+
+
 def _describe(
     conn: psycopg.Connection[Any], target: TargetName
 ) -> tuple[TargetFacts, CursorValue | None]:
@@ -354,4 +385,6 @@ def _run(conn: psycopg.Connection[Any], statements: Iterable[sql.Composed]) -> N
 def _interrupt(conn: psycopg.Connection[Any]) -> None:
     """Ask the server to stop what the connection runs; a dead connection needs no asking."""
     if not conn.closed:
-        conn.cancel_safe(timeout=5)
+        # A server that cannot be asked must not keep the next connection from being asked.
+        with suppress(psycopg.Error):
+            conn.cancel_safe(timeout=5)

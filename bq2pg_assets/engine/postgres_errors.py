@@ -4,6 +4,7 @@ Belongs here: which SQLSTATE can heal by a retry, and the way out of each common
 Does not: raising in the first place (postgres.py). Source: PostgreSQL, Appendix A.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,18 +22,34 @@ WAYS_OUT = {
     "28000": "Correct the user, and what pg_hba.conf lets in.",
     "3D000": "Create the database, or name an existing one in the connection string.",
     "42501": "Grant the role what it lacks: USAGE and CREATE on the schema, ownership or "
-    "SELECT, INSERT, UPDATE, DELETE on the table, CREATE on the database for schema bq2pg.",
+    "SELECT, INSERT, UPDATE, DELETE on the table, CREATE on the database for schema bq2pg; with "
+    "row-level security, BYPASSRLS.",
     "53100": "Free disk space on the server.",
     "53300": "Lower parallelism, or raise max_connections.",
     "55P03": "A reader or writer held the table for too long; it is tried again.",
     "57014": "Raise the server's statement_timeout for this role.",
     "22021": "A text holds a NUL byte, which PostgreSQL cannot store: take it out with a query "
     "source, for example REPLACE(column, CODE_POINTS_TO_STRING([0]), '').",
-    "22P05": "A text holds \\u0000, which jsonb cannot store: take it out with a query source.",
+    "22P05": "A text holds \\u0000, which jsonb cannot store, or a character that the database's "
+    "encoding lacks: take it out with a query source.",
     "23502": "Allow NULL in the target's column, or exclude such rows.",
     "23503": "Another table refers to rows that would go: remove the reference first.",
     "23505": "Rows share a value that an index of the target wants unique: correct the key.",
 }
+
+# A refused connection carries no SQLSTATE in psycopg, only the server's words.
+REFUSALS = (
+    (re.compile(r"password authentication failed|no password supplied"), "28P01"),
+    (re.compile(r'FATAL:\s+database ".*" does not exist'), "3D000"),
+    (re.compile(r"FATAL:\s+permission denied for database"), "42501"),
+    (
+        re.compile(
+            r'FATAL:\s+role ".*" does not exist|is not permitted to log in|pg_hba\.conf'
+            r"|FATAL:\s+\S+ authentication failed"
+        ),
+        "28000",
+    ),
+)
 
 
 @contextmanager
@@ -50,9 +67,8 @@ def _target_error(where: str, error: psycopg.Error) -> TargetError:
     code = error.sqlstate or ""
     # Without a code the server was never reached, or the connection broke.
     lost = isinstance(error, psycopg.OperationalError) and not code
-    refused = "password authentication failed" in str(error)
-    if refused:
-        code, lost = "28P01", False
+    if lost and (refused := _refusal(str(error))):
+        code, lost = refused, False
     retryable = lost or code.startswith(RETRYABLE)
     if lost:
         way_out = "Check host, port and network, and that the server runs; it is tried again."
@@ -70,9 +86,14 @@ def _target_error(where: str, error: psycopg.Error) -> TargetError:
     )
 
 
+def _refusal(message: str) -> str:
+    """The SQLSTATE of a connection that the server refused for good, or '' for any other."""
+    return next((code for words, code in REFUSALS if words.search(message)), "")
+
+
 def _sentence(error: psycopg.Error) -> str:
     """PostgreSQL's own message in one line, without the rows it quotes in DETAIL."""
     message = error.diag.message_primary or str(error)
-    context = error.diag.context or ""
-    column = f" ({context.splitlines()[0]})" if context.startswith("COPY") else ""
+    outermost = (error.diag.context or "").rpartition("\n")[2]  # before it the value may stand
+    column = f" ({outermost})" if outermost.startswith("COPY") else ""
     return " ".join((message + column).split())

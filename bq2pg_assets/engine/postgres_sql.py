@@ -62,25 +62,26 @@ def copy_in(stage: TargetName, columns: Sequence[Column]) -> sql.Composed:
     )
 
 
-def finish_stage(plan: SyncPlan, stage: TargetName) -> list[sql.Composed]:
-    """What a staging table still lacks to become the target: key and comments."""
+def finish_target(plan: SyncPlan) -> list[sql.Composed]:
+    """What a staging table that became the target still lacks: key and comments.
+
+    PostgreSQL names the key's index: the usual name may be taken, by that of a table renamed away.
+    """
     statements = []
     if plan.key:
         statements.append(
-            sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} PRIMARY KEY ({})").format(
-                identifier(stage),
-                sql.Identifier(_suffixed(plan.target.table, "_pkey")),
-                names(plan.key),
+            sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(
+                identifier(plan.target), names(plan.key)
             )
         )
     statements.append(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(
-            identifier(stage), sql.Literal(f"Copied from BigQuery by bq2pg: {plan.table}")
+            identifier(plan.target), sql.Literal(f"Copied from BigQuery by bq2pg: {plan.table}")
         )
     )
     statements += [
         sql.SQL("COMMENT ON COLUMN {} IS {}").format(
-            sql.Identifier(stage.schema, stage.table, c.name), sql.Literal(c.comment)
+            sql.Identifier(plan.target.schema, plan.target.table, c.name), sql.Literal(c.comment)
         )
         for c in plan.columns
         if c.comment
@@ -197,8 +198,3 @@ def drop(stage: TargetName) -> sql.Composed:
 def analyze(target: TargetName) -> sql.Composed:
     """Fresh planner statistics."""
     return sql.SQL("ANALYZE {}").format(identifier(target))
-
-
-def _suffixed(name: str, suffix: str) -> str:
-    """`name` + `suffix` within 63 bytes, cut as PostgreSQL cuts."""
-    return name.encode()[: 63 - len(suffix)].decode(errors="ignore") + suffix

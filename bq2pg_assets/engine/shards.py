@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from google.api_core.exceptions import NotFound
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 
@@ -69,7 +70,7 @@ class GcsShards:
             file.seek(0)
             try:
                 reader = pq.ParquetFile(pa.PythonFile(file, "r"), pre_buffer=False)
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, OSError) as error:
                 raise _unreadable(shard) from error
             with reader:
                 yield ParquetShard(shard, reader)
@@ -142,9 +143,18 @@ class ParquetShard:
 
 @contextmanager
 def corrupt_object(shard: Shard) -> Iterator[None]:
-    """A checksum that does not match, in our words."""
+    """A checksum that does not match, or another object in its place, in our words."""
     try:
         yield
+    except NotFound as error:
+        raise StorageError(
+            shard.uri,
+            met="the object is gone or was replaced since it was listed",
+            expected="the object as BigQuery wrote it",
+            way_out="Run again; nothing else may touch the bucket's bq2pg/ folder, and its objects "
+            "must not expire within a run.",
+            retryable=True,
+        ) from error
     except DataCorruption as error:
         raise StorageError(
             shard.uri,

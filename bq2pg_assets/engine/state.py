@@ -8,7 +8,7 @@ cursor commits with the rows or not at all. Does not: opening connections (postg
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, LiteralString, cast
 
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
@@ -75,6 +75,8 @@ SELECT DISTINCT ON (h.table_name) h.*,
     WHERE g.table_name = h.table_name AND g.outcome IN ('loaded', 'nothing_new')) AS loaded_from
 FROM {} h ORDER BY h.table_name, h.id DESC"""
 
+ENDED_WELL = (Outcome.LOADED, Outcome.NOTHING_NEW)
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -106,7 +108,7 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
         return State(known=False, last_synced_at=None)
     row = conn.execute(
         sql.SQL("SELECT last_synced_at FROM {} WHERE table_name = %s").format(
-            _table(target.schema, STATE)
+            _with_values(target.schema, STATE)
         ),
         [str(target)],
     ).fetchone()
@@ -119,7 +121,7 @@ def write_cursor(conn: Connection[Any], target: TargetName, value: CursorValue |
         sql.SQL(
             "INSERT INTO {} (table_name, last_synced_at) VALUES (%s, %s) "
             "ON CONFLICT (table_name) DO UPDATE SET last_synced_at = EXCLUDED.last_synced_at"
-        ).format(_table(target.schema, STATE)),
+        ).format(_with_values(target.schema, STATE)),
         [str(target), as_stored(value)],
     )
 
@@ -250,7 +252,7 @@ def statuses(conn: Connection[Any], own_schema: str) -> list[TableStatus]:
             rows=row["rows"] or 0,
             seconds=row["seconds"] or 0.0,
             finished_at=row["finished_at"],
-            cursor=row["cursor_after"] or row["cursor_before"],
+            cursor=row["cursor_after" if row["outcome"] in ENDED_WELL else "cursor_before"],
             bytes_billed=row["bytes_billed"] or 0,
             run_id=row["run_id"],
             error=row["error"],
@@ -280,3 +282,8 @@ def _quoted(schema: str, table: str) -> str:
 
 def _table(schema: str, table: str) -> sql.Identifier:
     return sql.Identifier(schema, table)
+
+
+def _with_values(schema: str, table: str) -> sql.SQL:
+    """The same for a statement with parameters, where psycopg takes a % for a placeholder."""
+    return sql.SQL(cast(LiteralString, _quoted(schema, table).replace("%", "%%")))

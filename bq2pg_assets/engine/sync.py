@@ -11,7 +11,7 @@ from collections.abc import Callable
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import checks
 from bq2pg_assets.engine import plan as planning
-from bq2pg_assets.engine.attempt import Attempt, cleaned, recorded
+from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
 from bq2pg_assets.engine.copy import copy_shards
 from bq2pg_assets.engine.model import (
@@ -96,7 +96,7 @@ def _load(
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
             result = session.publish(plan, result=result, cancel=cancel)
         with attempt.phase("after", published=True):  # 9 after: a cancel comes too late
-            session.analyze(cancel=CancelToken())
+            analyzed(session)
     result = attempt.ended(result, target_rows=session.row_estimate())
     session.finish(result)  # the same row again, with the time that publishing took
     return result

@@ -44,7 +44,8 @@ def numeric(value: object) -> bytes:
     """
     assert isinstance(value, Decimal)
     sign = value.is_signed()
-    whole, _, fraction = f"{abs(value):f}".partition(".")
+    # copy_abs, because abs() rounds to the context's 28 digits.
+    whole, _, fraction = f"{value.copy_abs():f}".partition(".")
     fraction = fraction.rstrip("0")
     scale = len(fraction)
     whole = whole.rjust(-(-len(whole) // 4) * 4, "0")

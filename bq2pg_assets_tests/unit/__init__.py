@@ -1,0 +1,1 @@
+"""The engine without a server: pure modules, and the flow on fakes."""

@@ -1,0 +1,127 @@
+"""What a plan refuses before anything is exported, each with its way out."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.errors import (
+    Bq2pgError,
+    ConfigError,
+    MappingError,
+    TargetError,
+    VerifyError,
+)
+from bq2pg_assets.engine.model import (
+    Mode,
+    RunOptions,
+    SourceFacts,
+    SourceField,
+    TargetColumn,
+    TargetFacts,
+)
+from bq2pg_assets.engine.plan import refuse_empty
+from bq2pg_assets_tests.unit.planned import (
+    APPEND,
+    EMPTY,
+    FACTS,
+    FIELDS,
+    FULL,
+    MERGE,
+    MISSING,
+    OURS,
+    PLAIN,
+    REPLACE,
+    STORED,
+    THEIRS,
+    THERE,
+    WHERE,
+    plan_of,
+)
+
+WITH_MORE = replace(OURS, columns=(*THERE, TargetColumn("more", "text", True, False)))
+NARROW = replace(OURS, columns=(TargetColumn("id", "integer", True, False),))
+REPEATED = replace(FACTS, fields=(FIELDS[0], SourceField("at", "TIMESTAMP", "REPEATED")))
+TEXT = replace(FACTS, fields=(FIELDS[0], SourceField("at", "STRING")))
+REFUSED: list[
+    tuple[dict[str, Any], TargetFacts, RunOptions, SourceFacts, type[Bq2pgError], str]
+] = [
+    (APPEND, THEIRS, PLAIN, FACTS, TargetError, "replace its content once with --full-refresh"),
+    (MERGE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
+    (APPEND, OURS, WHERE, FACTS, ConfigError, "Add full_refresh to load only these rows"),
+    (REPLACE, replace(EMPTY, kind="v"), PLAIN, FACTS, TargetError, "a view of that name"),
+    (REPLACE, replace(EMPTY, kind="m"), FULL, FACTS, TargetError, "a materialized view of"),
+    (REPLACE, replace(EMPTY, kind="f"), PLAIN, FACTS, TargetError, "a foreign table of"),
+    (REPLACE, replace(EMPTY, kind="S"), PLAIN, FACTS, TargetError, "Choose another target"),
+    (REPLACE | {"target": "x.sync_state"}, MISSING, PLAIN, FACTS, ConfigError, "its own books"),
+    (REPLACE | {"target": "sync_history"}, MISSING, PLAIN, FACTS, ConfigError, "its own books"),
+    (APPEND | {"cursor": "att"}, OURS, PLAIN, FACTS, ConfigError, "no column att.*Set cursor: at"),
+    (APPEND, OURS, PLAIN, REPEATED, ConfigError, "It has no such column: use mode: replace"),
+    (APPEND, OURS, PLAIN, TEXT, ConfigError, "column at is STRING"),
+    (
+        *(APPEND | {"columns": {"at": {"exclude": True}}}, OURS, PLAIN, FACTS),
+        *(ConfigError, "Remove exclude from it"),
+    ),
+    (MERGE | {"key": []}, OURS, PLAIN, FACTS, ConfigError, "merge without a key"),
+    (
+        *(MERGE | {"columns": {"id": {"exclude": True}}}, OURS, PLAIN, FACTS),
+        *(ConfigError, "key id is not among the columns"),
+    ),
+    (MERGE, replace(OURS, unique_keys=()), PLAIN, FACTS, TargetError, r"ADD PRIMARY KEY \(id\)"),
+    (
+        *(MERGE, replace(OURS, unique_keys=(frozenset({"id", "at"}),)), PLAIN, FACTS),
+        *(TargetError, r"no unique index on \(id\)"),
+    ),
+    (REPLACE, WITH_MORE, PLAIN, FACTS, MappingError, "column more of the target is NOT NULL"),
+    (
+        *(REPLACE, NARROW, PLAIN, FACTS, MappingError),
+        r"column id is integer in the target, bigint from the source; column at .*is missing",
+    ),
+    (REPLACE, OURS, RunOptions(where="a) OR (b"), FACTS, ConfigError, "one GoogleSQL condition"),
+]
+
+
+@pytest.mark.parametrize(("config", "target", "options", "facts", "kind", "says"), REFUSED)
+def test_what_cannot_be_right_is_refused_with_its_way_out(
+    config: dict[str, Any],
+    target: TargetFacts,
+    options: RunOptions,
+    facts: SourceFacts,
+    kind: type[Bq2pgError],
+    says: str,
+) -> None:
+    with pytest.raises(kind, match=says) as caught:
+        plan_of(config, target, STORED, options, facts)
+    assert not caught.value.retryable
+
+
+def test_a_target_may_have_columns_that_fill_themselves() -> None:
+    more = (TargetColumn("a", "text", False, False), TargetColumn("b", "text", True, True))
+    assert plan_of(REPLACE, replace(OURS, columns=THERE + more)).publish is Mode.REPLACE
+
+
+def refuse(rows: int | None, publish: Mode, empty_source: str) -> None:
+    config = {"name": "t", "source": "d.t", "empty_source": empty_source}
+    refuse_empty(TableConfig.model_validate(config), publish, rows=rows)
+
+
+def test_a_replace_by_nothing_is_refused_and_says_how_to_allow_it() -> None:
+    with pytest.raises(VerifyError, match="say empty_source: allow"):
+        refuse(0, Mode.REPLACE, "fail")
+
+
+@pytest.mark.parametrize(
+    ("rows", "publish", "empty_source"),
+    [
+        (0, Mode.REPLACE, "allow"),
+        (0, Mode.APPEND, "fail"),
+        (0, Mode.MERGE, "fail"),
+        (1, Mode.REPLACE, "fail"),
+        (None, Mode.REPLACE, "fail"),
+    ],
+)
+def test_nothing_may_be_added_and_what_is_not_known_is_not_refused(
+    rows: int | None, publish: Mode, empty_source: str
+) -> None:
+    refuse(rows, publish, empty_source)
