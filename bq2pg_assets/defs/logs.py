@@ -1,0 +1,91 @@
+"""What the engine logs, in the log of the step it was logged for.
+
+Belongs here: routing log records and progress to a step. Does not: deciding what is worth a line
+(the engine).
+
+Dagster's own `managed_python_loggers` does this for a process that runs one step at a time. With
+several it gives every line to whichever step began first.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from bq2pg_assets.engine.model import Progress
+
+ENGINE = "bq2pg_assets"
+FIRST_SECONDS, LONGEST_SECONDS = 2.0, 60.0
+
+_step: ContextVar[logging.Logger | None] = ContextVar("bq2pg_step", default=None)
+
+
+@contextmanager
+def logged_to(log: logging.Logger) -> Iterator[None]:
+    """Send what this thread logs below `bq2pg_assets` to `log` as well, from INFO on."""
+    engine = logging.getLogger(ENGINE)
+    if engine.level == logging.NOTSET:
+        engine.setLevel(logging.INFO)
+    _install(engine)
+    token = _step.set(log)
+    try:
+        yield
+    finally:
+        _step.reset(token)
+
+
+@dataclass(slots=True)
+class ProgressLog:
+    """Writes progress as log lines: each new phase at once, then ever more rarely.
+
+    A line a second would be 3,600 rows in Dagster's database for an hour's load.
+    """
+
+    log: Callable[[str], object]
+    clock: Callable[[], float] = time.monotonic
+    _phase: str = ""
+    _next: float = 0.0
+    _wait: float = field(default=FIRST_SECONDS)
+
+    def __call__(self, progress: Progress) -> None:
+        """Report, or keep silent."""
+        now = self.clock()
+        if progress.phase != self._phase:
+            self._phase, self._wait = progress.phase, FIRST_SECONDS
+        elif now < self._next:
+            return
+        else:
+            self._wait = min(2 * self._wait, LONGEST_SECONDS)
+        self._next = now + self._wait
+        self.log(progress_line(progress))
+
+
+def progress_line(progress: Progress) -> str:
+    """One line for people: `copy: 1,200,000 of 3,000,000 rows, 81 MB, 4 of 10 shards`."""
+    parts = []
+    if progress.rows:
+        of = f" of {progress.expected_rows:,}" if progress.expected_rows else ""
+        parts.append(f"{progress.rows:,}{of} rows")
+    if progress.bytes:
+        parts.append(f"{progress.bytes / 1e6:,.0f} MB")
+    if progress.shards:
+        parts.append(f"{progress.shards_done} of {progress.shards} shards")
+    return progress.phase + (f": {', '.join(parts)}" if parts else "")
+
+
+class _ToStep(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        log = _step.get()
+        if log is not None:
+            # The text, not the record: Dagster writes its own metadata onto a record.
+            log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+_handler = _ToStep(level=logging.INFO)
+
+
+def _install(logger: logging.Logger) -> None:
+    if _handler not in logger.handlers:
+        logger.addHandler(_handler)

@@ -1,0 +1,83 @@
+"""Progress as log lines, and the engine's records in the right step's log."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from bq2pg_assets.defs.logs import ProgressLog, logged_to, progress_line
+from bq2pg_assets.engine.model import Progress
+
+ENGINE = logging.getLogger("bq2pg_assets.engine.sync")
+
+
+@pytest.mark.parametrize(
+    ("progress", "line"),
+    [
+        (Progress("t", "export"), "export"),
+        (
+            Progress("t", "copy", rows=1200, bytes=81_400_000, shards_done=4, shards=10),
+            "copy: 1,200 rows, 81 MB, 4 of 10 shards",
+        ),
+        (Progress("t", "copy", rows=12, expected_rows=3000), "copy: 12 of 3,000 rows"),
+    ],
+)
+def test_a_line_says_how_far_it_is(progress: Progress, line: str) -> None:
+    assert progress_line(progress) == line
+
+
+def test_an_hour_of_progress_is_a_page_and_not_a_book() -> None:
+    """Each line is a row in Dagster's database."""
+    now, lines = [0.0], []
+    log = ProgressLog(lines.append, clock=lambda: now[0])
+    for second in range(3600):
+        now[0] = float(second)
+        log(Progress("t", "copy", rows=second))
+    assert 60 < len(lines) < 75
+
+
+def test_a_new_phase_is_told_at_once() -> None:
+    lines: list[str] = []
+    log = ProgressLog(lines.append, clock=lambda: 0.0)
+    for phase in ("plan", "export", "export", "copy"):
+        log(Progress("t", phase))
+    assert lines == ["plan", "export", "copy"]
+
+
+class _Kept(logging.Logger):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.records: list[tuple[int, str, bool]] = []
+
+    def log(self, level: int, msg: object, *_: object, **more: object) -> None:
+        self.records.append((level, str(msg), bool(more.get("exc_info"))))
+
+
+def test_what_the_engine_logs_goes_to_the_step_with_its_traceback() -> None:
+    step = _Kept("step")
+    with logged_to(step):
+        ENGINE.info("cleaned %s", "prefix")
+        ENGINE.debug("not worth a row")
+        try:
+            raise OSError("gone")
+        except OSError:
+            ENGINE.warning("could not clean", exc_info=True)
+    ENGINE.warning("after the step")
+    assert step.records == [
+        (logging.INFO, "cleaned prefix", False),
+        (logging.WARNING, "could not clean", True),
+    ]
+
+
+def test_two_steps_at_once_keep_their_lines_apart() -> None:
+    one, two = _Kept("one"), _Kept("two")
+    with ThreadPoolExecutor(1) as pool, logged_to(one):
+
+        def other() -> None:
+            with logged_to(two):
+                ENGINE.info("of two")
+
+        pool.submit(other).result()
+        ENGINE.info("of one")
+    assert [message for _, message, _ in one.records] == ["of one"]
+    assert [message for _, message, _ in two.records] == ["of two"]
