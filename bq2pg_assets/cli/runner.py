@@ -1,0 +1,95 @@
+"""Copies tables one after another and shows it; behind `bq2pg sync` and `bq-to-postgres`.
+
+Belongs here: attempts, signals, and what becomes of the rest when one table fails. Does not:
+what a copy is (engine/sync.py), which tables (selection.py), the final table (result_table.py).
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bq2pg_assets.cli import output, result_table
+from bq2pg_assets.cli.cancellation import cancelled_by_signals, in_thread
+from bq2pg_assets.cli.progress import View
+from bq2pg_assets.cli.result_table import ResultRow
+from bq2pg_assets.engine.errors import Bq2pgError, LockedError
+from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, SyncResult
+
+if TYPE_CHECKING:
+    from bq2pg_assets.config.table import TableConfig
+    from bq2pg_assets.engine.bigquery import BigQuerySource
+    from bq2pg_assets.engine.postgres import PostgresTarget
+    from bq2pg_assets.engine.shards import GcsShards
+
+FIRST_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one table ended: the row to show, and the error when there was one."""
+
+    row: ResultRow
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """The three parts of the engine, and what shows their work."""
+
+    source: "BigQuerySource"
+    shards: "GcsShards"
+    target: "PostgresTarget"
+    view: View
+
+    def run(self, tables: Sequence["TableConfig"], *, options: RunOptions) -> list[Ended]:
+        """One after another. A failing table does not stop the others; an interruption does."""
+        cancel, ended = CancelToken(), list[Ended]()
+        with cancelled_by_signals(cancel), self.view:
+            for table in tables:
+                if cancel.cancelled:
+                    break
+                ended.append(self._one(table, options=options, cancel=cancel))
+        return ended
+
+    def _one(self, table: "TableConfig", *, options: RunOptions, cancel: CancelToken) -> Ended:
+        began = time.monotonic()
+        try:
+            result = in_thread(lambda: self._copy(table, options=options, cancel=cancel))
+        except Exception as error:  # whatever it is, the next table may still go well
+            seconds = time.monotonic() - began
+            output.print_error(error, write=self.view.line)
+            row = result_table.from_error(table.name, table.mode, error=error, seconds=seconds)
+            return Ended(row, error)
+        return Ended(result_table.from_result(result))
+
+    def _copy(
+        self, table: "TableConfig", *, options: RunOptions, cancel: CancelToken
+    ) -> SyncResult:
+        """As many attempts as the table's `retries` allow, for errors that may pass."""
+        from bq2pg_assets.engine.sync import sync_table
+
+        run_id = str(uuid.uuid4())
+        for attempt in range(table.retries + 1):
+            try:
+                return sync_table(
+                    table,
+                    source=self.source,
+                    shards=self.shards,
+                    target=self.target,
+                    run=RunId(run_id, attempt),
+                    options=options,
+                    cancel=cancel,
+                    report=self.view.report,
+                )
+            except Bq2pgError as error:
+                # Locked: the other run may need hours, and whoever typed this is waiting.
+                may_pass = error.retryable and not isinstance(error, LockedError)
+                if not may_pass or attempt == table.retries:
+                    raise
+                pause = FIRST_PAUSE_SECONDS * 2**attempt
+                what = f"attempt {attempt + 2} of {table.retries + 1} in {pause:.0f} s"
+                self.view.line(f"{table.name}: {output.redact(error.met)}; {what}")
+                cancel.wait(pause, where=f"table {table.name}")
+        raise AssertionError("range(retries + 1) is never empty")

@@ -1,0 +1,109 @@
+"""Promise: `bq2pg local demo` is one command, safe to repeat, and leaves nothing running."""
+
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bq2pg_assets.cli import dagster_ui
+from bq2pg_assets.cli.exit_codes import ExitCode
+from bq2pg_assets.config.load import load_tables
+from bq2pg_assets.local import stack
+from bq2pg_assets.local.processes import free_port
+from bq2pg_assets.settings import ProjectSettings
+from bq2pg_assets_tests.cli.conftest import BQ2PG
+from bq2pg_assets_tests.conftest import EMULATORS
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+SERVED = "Ctrl-C ends it."
+SECONDS = 300
+TABLES = load_tables(ProjectSettings.model_fields["tables"].default).tables
+
+
+@pytest.fixture
+def local_dir(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / ".local"
+    dagster_ui.stop_orphans(tmp_path / ".local")
+    stack.reset(tmp_path / ".local", report=print)
+
+
+def environment(local_dir: Path) -> dict[str, str]:
+    own = {"BQ2PG_LOCAL_DIR": str(local_dir), "BQ2PG_EMULATORS_DIR": str(EMULATORS)}
+    return {**os.environ, **own}
+
+
+def start(local_dir: Path, *words: str) -> subprocess.Popen[str]:
+    with (local_dir.parent / "stderr").open("w") as errors:
+        return subprocess.Popen(
+            [*BQ2PG, "local", "demo", *words],
+            cwd=local_dir.parent,
+            env=environment(local_dir),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def read_until_served(child: subprocess.Popen[str]) -> list[str]:
+    assert child.stdout is not None
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if SERVED in line:
+            return lines
+    raise AssertionError("it ended before its page was served:\n" + "".join(lines))
+
+
+def result_rows(lines: list[str]) -> dict[str, list[str]]:
+    names = {table.name for table in TABLES}
+    words = [line.split() for line in lines]
+    return {row[0]: row[1:] for row in words if row and row[0] in names}
+
+
+def running(local_dir: Path) -> list[str]:
+    return [name for name, part in stack.status(local_dir).parts.items() if part.running]
+
+
+def test_without_the_page_and_a_second_time(local_dir: Path) -> None:
+    first = start(local_dir, "--no-ui")
+    output, _ = first.communicate(timeout=SECONDS)
+    assert first.returncode == ExitCode.DONE, (local_dir.parent / "stderr").read_text()
+    rows = result_rows(output.splitlines())
+    assert set(rows) == {table.name for table in TABLES}
+    assert rows["flights"][:2] == ["replace", "307,661"]
+    assert not running(local_dir), "what it started is stopped"
+
+    again = start(local_dir, "--no-ui")
+    output, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == ExitCode.DONE
+    assert result_rows(output.splitlines())["flights"][-2:] == ["nothing", "new"]
+
+
+def test_the_page_is_served_until_ctrl_c_and_survives_a_kill_9(local_dir: Path) -> None:
+    port = str(free_port())
+    # An .env here must not lead the page away from the local stack.
+    (local_dir.parent / ".env").write_text("BQ2PG_PG_DSN=host=nowhere.invalid\n", encoding="utf-8")
+    killed = start(local_dir, "--port", port)
+    read_until_served(killed)
+    killed.kill()
+    killed.communicate()
+    assert running(local_dir), "nobody could stop them"
+
+    child = start(local_dir, "--port", port)
+    lines = read_until_served(child)
+    assert any(f"http://127.0.0.1:{port}" in line for line in lines)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=10) as answer:
+        assert answer.status == 200
+    log = (local_dir / "logs" / "dagster-ui.log").read_text(encoding="utf-8")
+    assert "Loaded environment variables from .env" not in log
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=SECONDS)
+    assert child.returncode == ExitCode.DONE, (local_dir.parent / "stderr").read_text()
+    assert not list(local_dir.glob("ui-*.json"))
+    dagster_ui.make_room(local_dir, port=int(port))
+    assert running(local_dir), "the stack was up before this demo and stays up"
