@@ -41,7 +41,7 @@ reset: setup ## stop the local stack and delete its data
 	$(BQ2PG) local reset
 
 screenshots: setup ## take the pictures of the documentation again
-	$(BQ2PG) local screenshots
+	$(PY) -m bq2pg_assets_tests.screenshots
 
 constraints: setup ## resolve constraints.txt again from pyproject.toml
 	@$(PY) .ci/bootstrap constraints

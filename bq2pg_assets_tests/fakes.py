@@ -104,6 +104,7 @@ class FakeSource:
         table: TableConfig,
         where: str | None,
         limit: int | None,
+        cancel: CancelToken,
     ) -> Probe:
         self.journal("source.probe")
         above = sorted(at for _, at in self._within(Window(cursor.value, None)) if at is not None)

@@ -51,10 +51,12 @@ def run(argv: Sequence[str]) -> ExitCode:
     from bq2pg_assets.settings import load_settings
 
     source, shards, target = engine_parts(load_settings())
-    (ended,) = Runner(source, shards, target, PlainView()).run([table], options=RunOptions())
-    if ended.error is not None:
-        return exit_codes.code_of(ended.error)
-    output.say(f"{arguments.pg_table}: {result_table.sentence(ended.row)}")
+    ended = Runner(source, shards, target, PlainView()).run([table], options=RunOptions())
+    if not ended:
+        return ExitCode.INTERRUPTED
+    if (error := ended[0].error) is not None:
+        return exit_codes.code_of(error)
+    output.say(f"{arguments.pg_table}: {result_table.sentence(ended[0].row)}")
     return ExitCode.DONE
 
 

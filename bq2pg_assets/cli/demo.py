@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from bq2pg_assets.cli import dagster_ui, output, result_table
+from bq2pg_assets.cli import dagster_ui, output, owned, result_table
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.cli.sync import print_results
@@ -22,7 +22,6 @@ from bq2pg_assets.local import seed, stack
 
 # With its dagster.yaml; an installed wheel has none, and Dagster's own settings do as well.
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 20.0
 # The demo brings its own tables and is no deployment, whatever the shell is set to.
 NOT_HERE = ("BQ2PG_TABLES", "BQ2PG_ENV", "BQ2PG_STATE_SCHEMA")
 
@@ -30,8 +29,10 @@ NOT_HERE = ("BQ2PG_TABLES", "BQ2PG_ENV", "BQ2PG_STATE_SCHEMA")
 def run_demo(local_dir: Path, *, port: int | None) -> ExitCode:
     """The whole demo; `port` None leaves the page out. Raises LocalStackError or ConfigError."""
     with _sigterm_as_ctrl_c():
+        owned.stop_orphans(local_dir)
         if port is not None:
-            dagster_ui.make_room(local_dir, port=port)  # first: what follows may take minutes
+            # Asked first: what follows may take minutes.
+            dagster_ui.refuse_busy_port(local_dir, port=port)
         state = stack.up(local_dir, report=output.note)
         try:
             return _with_stack(state, port=port)
@@ -47,7 +48,7 @@ def _with_stack(state: stack.StackState, *, port: int | None) -> ExitCode:
         os.environ.pop(name, None)
     os.environ.update(variables)
     seed.seed(variables, output.note)
-    synced = _sync_by_dagster(folder, log=state.local_dir / "logs" / "dagster-sync.log")
+    synced = _sync_by_dagster(state.local_dir, folder)
     output.say()
     print_results(_last_attempts())
     output.say()
@@ -81,12 +82,13 @@ def _is_repository() -> bool:
     return (REPOSITORY / "dagster.yaml").exists()
 
 
-def _sync_by_dagster(folder: Path, *, log: Path) -> int:
+def _sync_by_dagster(local_dir: Path, folder: Path) -> int:
     """Run every table as a Dagster run, in a process of its own; its exit code.
 
     What it says of each table is shown, what Dagster logs beside it goes to a file.
     """
     output.note("Dagster syncs every table")
+    log = local_dir / "logs" / "dagster-sync.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as chatter:
         child = subprocess.Popen(
@@ -97,24 +99,18 @@ def _sync_by_dagster(folder: Path, *, log: Path) -> int:
             # Away from this terminal's Ctrl-C, which it would otherwise get twice.
             start_new_session=True,
         )
+    launch = owned.own(local_dir, f"launch-{child.pid}", pid=child.pid)
     try:
         code = child.wait()
-    except BaseException:  # Ctrl-C: let the run be cancelled and cleaned before the stack goes
+    except BaseException:  # Ctrl-C
         output.note("stopping: Dagster cancels the run first")
-        with _undisturbed():
-            _stop_child(child)
         raise
+    finally:
+        with _undisturbed():  # the run is cancelled and cleaned before the stack goes
+            owned.stop(launch, local_dir)
     if code != 0:
         output.note(f"Dagster's run did not go well (exit code {code}); its log is {log}")
     return code
-
-
-def _stop_child(child: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        child.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(PATIENCE_SECONDS)
-            return
 
 
 def _last_attempts() -> list[ResultRow]:
@@ -139,8 +135,10 @@ def _show_ui(local_dir: Path, folder: Path, *, port: int) -> None:
     output.note("Dagster's page starts; that takes up to half a minute")
     ui = dagster_ui.start(local_dir, folder, port=port)
     try:
-        output.say(f"Dagster: {ui.url}")
-        output.say(f"  {ui.url}/assets shows the tables: click one, then Materialize.")
+        output.say(f"Dagster: {dagster_ui.url(port)}")
+        output.say(
+            f"  {dagster_ui.url(port)}/assets shows the tables: click one, then Materialize."
+        )
         output.say("  `bq2pg local advance` in another terminal gives them something new to load.")
         output.say("Ctrl-C ends it.")
         dagster_ui.wait_for_end(ui)
@@ -149,7 +147,7 @@ def _show_ui(local_dir: Path, folder: Path, *, port: int) -> None:
         output.note("stopping")
     finally:
         with _undisturbed():
-            dagster_ui.stop(ui, local_dir)
+            owned.stop(ui, local_dir)
 
 
 def _stop(state: stack.StackState) -> None:

@@ -48,7 +48,7 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop the servers. Their data stays."""
-    from bq2pg_assets.cli.dagster_ui import stop_orphans
+    from bq2pg_assets.cli.owned import stop_orphans
     from bq2pg_assets.local import stack
 
     stop_orphans(local_dir())
@@ -59,7 +59,7 @@ def down() -> None:
 @app.command()
 def reset() -> None:
     """Stop the servers and delete their data."""
-    from bq2pg_assets.cli.dagster_ui import stop_orphans
+    from bq2pg_assets.cli.owned import stop_orphans
     from bq2pg_assets.local import stack
 
     stop_orphans(local_dir())

@@ -19,11 +19,13 @@ from bq2pg_assets.defs.logs import ProgressLog, logged_to
 from bq2pg_assets.defs.metadata import data_version, result_metadata
 from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.defs.spec import asset_spec
-from bq2pg_assets.engine.errors import Bq2pgError, ConfigError
+from bq2pg_assets.engine.errors import Bq2pgError, ConfigError, VerifyError
 from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, SyncResult
 from bq2pg_assets.engine.sync import sync_table
 
 POOL = "postgres"
+# Three parts: no table's key (schema, table) can be one of them.
+PLACEHOLDER = ("bq2pg", "invalid")
 DATA_VERSION = "dagster/data_version"
 SyncTable = Callable[..., SyncResult]
 Events = Iterator[dg.MaterializeResult[object] | dg.AssetCheckResult]
@@ -71,18 +73,17 @@ def build_sync_asset(
     return sync_asset
 
 
-def build_placeholder(problem: TableProblem) -> dg.AssetsDefinition:
+def build_placeholder(problem: TableProblem, *, step: str) -> dg.AssetsDefinition:
     """An asset in place of a table whose file cannot be read; materializing it fails with why."""
-    description = "\n\n".join(problem.lines) or str(problem.error)
     spec = dg.AssetSpec(
-        dg.AssetKey(["invalid", problem.table]),
-        description=description,
+        dg.AssetKey([*PLACEHOLDER, problem.table]),
+        description="\n\n".join(problem.lines) or str(problem.error),
         group_name="invalid",
         kinds={"yaml"},
         metadata={"file": str(problem.file)},
     )
 
-    @dg.multi_asset(name=f"invalid__{problem.table}", specs=[spec])
+    @dg.multi_asset(name=step, specs=[spec])
     def placeholder() -> dg.MaterializeResult[object]:
         raise failure(problem.error) from problem.error
 
@@ -120,7 +121,8 @@ class _Run:
                 run_id=self._run.id,
             )
         except Bq2pgError as error:
-            yield from check_results(getattr(error, "checks", ()), key=self._spec.key)
+            if isinstance(error, VerifyError):
+                yield from check_results(error.checks, key=self._spec.key)
             raise failure(error, cancelled=is_cancelled(self._run.id)) from error
         sources = [dep.asset_key for dep in self._spec.deps]
         yield dg.MaterializeResult(

@@ -51,7 +51,7 @@ def build_definitions(
             problems.append(_problem(table, error))
     return _definitions(
         list(built.values()),
-        placeholders=list(map(build_placeholder, problems)),
+        placeholders=_placeholders(problems, tables=loaded.tables),
         resources={
             "bigquery": BigQuery(),
             "gcs": Gcs(),
@@ -100,6 +100,18 @@ def _definitions(
         resources=resources,
         executor=threads_executor,
     )
+
+
+def _placeholders(
+    problems: Sequence[TableProblem], *, tables: Sequence[TableConfig]
+) -> list[dg.AssetsDefinition]:
+    taken, built = {table.name for table in tables}, []
+    for problem in problems:
+        step = f"invalid__{problem.table}"
+        while step in taken:
+            step += "_"
+        built.append(build_placeholder(problem, step=step))
+    return built
 
 
 def _problem(table: TableConfig, error: Exception) -> TableProblem:

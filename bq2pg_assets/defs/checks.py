@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
+from bq2pg_assets.engine.checks import NULLS, ROW_COUNT
 from bq2pg_assets.engine.model import Check, Outcome, SyncResult
 
 DESCRIPTIONS = {
-    "row_count": "As many rows arrived in PostgreSQL as BigQuery exported.",
-    "nulls": "No NULL in the key, in REQUIRED columns and in those that not_null names.",
+    ROW_COUNT: "As many rows arrived in PostgreSQL as BigQuery exported.",
+    NULLS: "No NULL in the key, in REQUIRED columns and in those that not_null names.",
 }
 
 

@@ -19,6 +19,7 @@ import dagster as dg
 from dagster import DagsterEvent
 from dagster import DagsterEventType as Event
 
+from bq2pg_assets.defs.assets import PLACEHOLDER
 from bq2pg_assets.defs.cancel import cancel_run
 from bq2pg_assets.defs.schedules import SYNC_ALL
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError
@@ -141,16 +142,23 @@ class _Follower:
         run = next(iter(self._instance.get_runs(filters=self._filter, limit=1)), None)
         if run is None:
             return
-        if (stop or run.status is dg.DagsterRunStatus.CANCELING) and not self._stopping:
-            self._stopping = True
-            self._say("stopping: waiting for running tables to clean up")
-            if run.status is not dg.DagsterRunStatus.CANCELING:
-                self._instance.report_run_canceling(run, "Termination asked for on the terminal.")
-            cancel_run(run.run_id)
+        self._pass_on(run, stop=stop)
         found = self._instance.get_records_for_run(run.run_id, cursor=self._cursor, of_type=SHOWN)
         self._cursor = found.cursor
         for line in lines(record.event_log_entry.dagster_event for record in found.records):
             self._say(line)
+
+    def _pass_on(self, run: dg.DagsterRun, *, stop: bool) -> None:
+        status = dg.DagsterRunStatus
+        if stop and run.status is status.STARTED:
+            # Not before: the start of a run that is being cancelled would overwrite its status.
+            self._instance.report_run_canceling(run, "Termination asked for on the terminal.")
+        elif run.status is not status.CANCELING:
+            return
+        if not self._stopping:
+            self._stopping = True
+            self._say("stopping: waiting for running tables to clean up")
+            cancel_run(run.run_id)
 
 
 def lines(events: Iterable[DagsterEvent | None]) -> Iterable[str]:
@@ -191,8 +199,8 @@ def _run_config(
     keys: Mapping[str, dg.AssetKey], config: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     given = {name: value for name, value in config.items() if value}
-    placeholder = {name for name, key in keys.items() if key.path[0] == "invalid"}
-    return {name: {"config": given} for name in keys if given and name not in placeholder}
+    tables = [name for name, key in keys.items() if tuple(key.path[:2]) != PLACEHOLDER]
+    return {name: {"config": given} for name in tables if given}
 
 
 class _Signals:

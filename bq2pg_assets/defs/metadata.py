@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import dagster as dg
 
-from bq2pg_assets.engine.model import Column, Mode, Outcome, RunOptions, SyncResult
+from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunOptions, SyncResult
 
 CONSOLE = "https://console.cloud.google.com/bigquery"
 Metadata = dict[str, dg.MetadataValue]
@@ -43,13 +43,14 @@ def data_version(
 ) -> dg.DataVersion:
     """Equal for two runs only when the second left the content as it was.
 
-    Nothing new keeps the previous one. A full load of an unchanged source has the version of the
-    load before; all else is new with each run.
+    Nothing new keeps the previous one. A full load by extract job has the version of its source:
+    it copies a plain table, and only there does BigQuery's time of the last change tell whether
+    the content is another. All else is new with each run.
     """
     if result.outcome is Outcome.NOTHING_NEW and previous is not None:
         return dg.DataVersion(previous)
-    modified = result.source_modified_at
-    if result.publish is Mode.REPLACE and not options.partial and modified is not None:
+    modified, copied = result.source_modified_at, result.way is ExportWay.EXTRACT
+    if copied and result.publish is Mode.REPLACE and modified is not None and not options.partial:
         return dg.DataVersion(f"{modified.isoformat()} {code_version}")
     return dg.DataVersion(run_id)
 

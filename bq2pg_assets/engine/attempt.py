@@ -151,6 +151,18 @@ def analyzed(session: TargetSession) -> None:
     _try(f"analyze {session.target}", lambda: session.analyze(cancel=CancelToken()))
 
 
+def completed(session: TargetSession, attempt: Attempt, result: SyncResult) -> SyncResult:
+    """The result with the whole time and the target's size, also in sync_history.
+
+    All is committed by now: what fails here is told and no more.
+    """
+    sizes: list[int | None] = []
+    _try(f"count {session.target}", lambda: sizes.append(session.row_estimate()))
+    whole = attempt.ended(result, target_rows=sizes[0] if sizes else None)
+    _try("complete the record", lambda: session.finish(whole))
+    return whole
+
+
 def _try(what: str, action: Callable[[], object]) -> None:
     """A failed cleaning is told, and never hides the error it follows, whatever it raises."""
     try:

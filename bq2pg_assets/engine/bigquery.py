@@ -5,7 +5,8 @@ exported (shards.py), deciding (plan.py).
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -34,7 +35,6 @@ TIB = 1024**4
 POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 10.0  # the longest wait for a cancelled job to end
-PROBE_SECONDS = 600.0
 
 
 class BigQuerySource:
@@ -73,15 +73,21 @@ class BigQuerySource:
         table: TableConfig,
         where: str | None,
         limit: int | None,
+        cancel: CancelToken,
     ) -> Probe:
         """The highest cursor value above the stored one, the rows above it, and when that was."""
         sql = export_sql.probe(facts.sql, cursor, where=where, limit=limit)
         config = bigquery.QueryJobConfig(
             maximum_bytes_billed=table.max_bytes_billed, use_query_cache=False
         )
-        with bigquery_errors(f"table {table.name}, looking above the cursor"):
-            job = self.client.query(sql, job_config=config, location=facts.location)
-            (found,) = job.result(timeout=PROBE_SECONDS)
+        asked = f"table {table.name}, looking above the cursor"
+        with bigquery_errors(asked):
+            job = self.client.query(
+                sql, job_config=config, location=facts.location, timeout=REQUEST_SECONDS
+            )
+            with self._stopped_on_failure(job.job_id, location=facts.location):
+                self._wait(job, cancel=cancel, where=asked)
+            (found,) = job.result(timeout=REQUEST_SECONDS)
         return Probe(
             high=found["high"],
             rows=int(found["rows_above"]),
@@ -113,13 +119,9 @@ class BigQuerySource:
         """
         where = f"table {plan.table}, export job {job_id}"
         uri = f"{prefix}*.parquet"
-        try:
-            with bigquery_errors(where):
-                job = self._start(plan, uri=uri, job_id=job_id)
-                self._wait(job, cancel=cancel, where=where)
-        except BaseException:
-            self.cancel(job_id, location=plan.location)
-            raise
+        with self._stopped_on_failure(job_id, location=plan.location), bigquery_errors(where):
+            job = self._start(plan, uri=uri, job_id=job_id)
+            self._wait(job, cancel=cancel, where=where)
         return _finished(job, prefix=prefix)
 
     def cancel(self, job_id: str, *, location: str) -> None:
@@ -132,6 +134,15 @@ class BigQuerySource:
             end = time.monotonic() + STOP_SECONDS
             while not job.done(timeout=REQUEST_SECONDS / 6) and time.monotonic() < end:
                 time.sleep(POLL_SECONDS[0])
+
+    @contextmanager
+    def _stopped_on_failure(self, job_id: str, *, location: str) -> Iterator[None]:
+        """Leave no job running behind, also when the answer to its insert was lost."""
+        try:
+            yield
+        except BaseException:
+            self.cancel(job_id, location=location)
+            raise
 
     def _start(self, plan: SyncPlan, *, uri: str, job_id: str) -> Any:
         labels = {"bq2pg_table": _label(plan.table)}

@@ -233,7 +233,7 @@ def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refr
             expected="a table, or nothing yet",
             way_out="Choose another target.",
         )
-    if target.has_rows and not target.owned and table.mode != "replace" and not full_refresh:
+    if target.has_rows and not target.owned and not full_refresh:
         raise TargetError(
             f"target {name}",
             met="a table with rows that bq2pg did not load",

@@ -8,7 +8,7 @@ cursor commits with the rows or not at all. Does not: opening connections (postg
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, LiteralString, cast
+from typing import Any
 
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
@@ -286,4 +286,4 @@ def _table(schema: str, table: str) -> sql.Identifier:
 
 def _with_values(schema: str, table: str) -> sql.SQL:
     """The same for a statement with parameters, where psycopg takes a % for a placeholder."""
-    return sql.SQL(cast(LiteralString, _quoted(schema, table).replace("%", "%%")))
+    return sql.SQL(_quoted(schema, table).replace("%", "%%"))

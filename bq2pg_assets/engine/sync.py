@@ -11,7 +11,7 @@ from collections.abc import Callable
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import checks
 from bq2pg_assets.engine import plan as planning
-from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, recorded
+from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
 from bq2pg_assets.engine.copy import copy_shards
 from bq2pg_assets.engine.model import (
@@ -58,7 +58,9 @@ def sync_table(
     ):
         with attempt.phase("plan"):
             there, cursor = session.describe()  # 2 read the cursor
-            plan, facts = _plan(table, source, there, cursor, options)  # 3 describe, 4 plan
+            plan, facts = _plan(  # 3 describe, 4 plan
+                table, source, there, cursor, options=options, cancel=attempt.cancel
+            )
             session.record_plan(plan)
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
@@ -97,9 +99,7 @@ def _load(
             result = session.publish(plan, result=result, cancel=cancel)
         with attempt.phase("after", published=True):  # 9 after: a cancel comes too late
             analyzed(session)
-    result = attempt.ended(result, target_rows=session.row_estimate())
-    session.finish(result)  # the same row again, with the time that publishing took
-    return result
+    return completed(session, attempt, result)
 
 
 def plan_table(
@@ -111,7 +111,7 @@ def plan_table(
 ) -> tuple[SyncPlan, Estimate]:
     """Steps 2 to 4 without a lock and without writing anything, and what they would process."""
     there, cursor = target.describe(table.target_name)
-    plan, _ = _plan(table, source, there, cursor, options)
+    plan, _ = _plan(table, source, there, cursor, options=options, cancel=CancelToken())
     return plan, source.estimate(plan)
 
 
@@ -120,7 +120,9 @@ def _plan(
     source: BigQuerySource,
     there: TargetFacts,
     cursor: CursorValue | None,
+    *,
     options: RunOptions,
+    cancel: CancelToken,
 ) -> tuple[SyncPlan, SourceFacts]:
     facts = source.describe(table)
     columns = map_columns(table, facts.fields)
@@ -130,7 +132,12 @@ def _plan(
     probe = None
     if intent.probes and intent.cursor is not None:
         probe = source.probe(
-            facts, intent.cursor, table=table, where=options.where, limit=options.limit
+            facts,
+            intent.cursor,
+            table=table,
+            where=options.where,
+            limit=options.limit,
+            cancel=cancel,
         )
     plan = planning.make_plan(
         table,
@@ -147,6 +154,7 @@ def _plan(
 def _nothing_new(
     session: TargetSession, attempt: Attempt, plan: SyncPlan, facts: SourceFacts
 ) -> SyncResult:
-    result = attempt.result(plan, facts)
+    size = session.row_estimate()
+    result = attempt.ended(attempt.result(plan, facts), target_rows=size)
     session.finish(result)
-    return attempt.ended(result, target_rows=session.row_estimate())
+    return result

@@ -101,9 +101,9 @@ def test_the_connection_string_is_shown_nowhere(shell: Shell, orders: str) -> No
     ],
 )
 def test_injections_are_refused_before_anything_is_made(
-    changed: dict[str, str], shell: Shell, orders: str
+    changed: dict[str, str], shell: Shell
 ) -> None:
-    done = shell.bq_to_postgres(*words(shell, orders, **changed))
+    done = shell.bq_to_postgres(*words(shell, "shop.orders", **changed))
     assert done.returncode == ExitCode.USAGE, done.stderr
     assert f"--{next(iter(changed)).replace('_', '-')}" in done.stderr
     assert not shell.relations()

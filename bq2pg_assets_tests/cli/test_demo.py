@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bq2pg_assets.cli import dagster_ui
+from bq2pg_assets.cli import dagster_ui, owned
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.config.load import load_tables
 from bq2pg_assets.local import stack
@@ -27,7 +27,7 @@ TABLES = load_tables(ProjectSettings.model_fields["tables"].default).tables
 @pytest.fixture
 def local_dir(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path / ".local"
-    dagster_ui.stop_orphans(tmp_path / ".local")
+    owned.stop_orphans(tmp_path / ".local")
     stack.reset(tmp_path / ".local", report=print)
 
 
@@ -49,14 +49,21 @@ def start(local_dir: Path, *words: str) -> subprocess.Popen[str]:
         )
 
 
-def read_until_served(child: subprocess.Popen[str]) -> list[str]:
+def read_until(child: subprocess.Popen[str], word: str) -> list[str]:
     assert child.stdout is not None
     lines = []
     for line in child.stdout:
         lines.append(line)
-        if SERVED in line:
+        if word in line:
             return lines
-    raise AssertionError("it ended before its page was served:\n" + "".join(lines))
+    raise AssertionError(f"it ended without saying {word}:\n" + "".join(lines))
+
+
+def kill_9(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    child.wait()
+    assert child.stdout is not None
+    child.stdout.close()  # what it started may still hold the other end
 
 
 def result_rows(lines: list[str]) -> dict[str, list[str]]:
@@ -88,14 +95,15 @@ def test_the_page_is_served_until_ctrl_c_and_survives_a_kill_9(local_dir: Path) 
     port = str(free_port())
     # An .env here must not lead the page away from the local stack.
     (local_dir.parent / ".env").write_text("BQ2PG_PG_DSN=host=nowhere.invalid\n", encoding="utf-8")
-    killed = start(local_dir, "--port", port)
-    read_until_served(killed)
-    killed.kill()
-    killed.communicate()
-    assert running(local_dir), "nobody could stop them"
+    for moment in ("flights: started", SERVED):
+        killed = start(local_dir, "--port", port)
+        read_until(killed, moment)
+        kill_9(killed)
+        assert running(local_dir), "nobody could stop them"
 
     child = start(local_dir, "--port", port)
-    lines = read_until_served(child)
+    lines = read_until(child, SERVED)
+    assert set(result_rows(lines)) == {table.name for table in TABLES}
     assert any(f"http://127.0.0.1:{port}" in line for line in lines)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=10) as answer:
         assert answer.status == 200
@@ -104,6 +112,6 @@ def test_the_page_is_served_until_ctrl_c_and_survives_a_kill_9(local_dir: Path) 
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=SECONDS)
     assert child.returncode == ExitCode.DONE, (local_dir.parent / "stderr").read_text()
-    assert not list(local_dir.glob("ui-*.json"))
-    dagster_ui.make_room(local_dir, port=int(port))
+    assert not list(local_dir.glob("owned-*.json"))
+    dagster_ui.refuse_busy_port(local_dir, port=int(port))
     assert running(local_dir), "the stack was up before this demo and stays up"

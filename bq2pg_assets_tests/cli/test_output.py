@@ -2,7 +2,7 @@
 
 import pytest
 
-from bq2pg_assets.cli.output import error_lines, redact
+from bq2pg_assets.cli.output import error_lines, print_error, redact, show_tracebacks
 from bq2pg_assets.engine.errors import (
     CancelledError,
     ConfigError,
@@ -49,6 +49,28 @@ def test_the_unexpected_is_said_to_be_a_defect() -> None:
     first, way_out = error_lines(KeyError("x"))
     assert first == "error: unexpected KeyError: 'x'"
     assert "--debug" in way_out
+
+
+def test_only_debug_shows_a_traceback_and_only_of_the_unexpected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def shown(error: BaseException) -> str:
+        print_error(error)
+        return capsys.readouterr().err
+
+    expected = ConfigError("x", met="m", expected="e", way_out="w")
+    try:
+        raise ValueError("password=hunter2")
+    except ValueError as error:
+        unexpected = error
+    assert "Traceback" not in shown(unexpected)
+    show_tracebacks(True)
+    try:
+        assert "Traceback" in shown(unexpected)
+        assert "hunter2" not in shown(unexpected)
+        assert "Traceback" not in shown(expected)
+    finally:
+        show_tracebacks(False)
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,8 @@ def test_a_table_held_by_another_run_is_said_to_be(shell: Shell, orders: str) ->
         (("snyc",), ["snyc"]),
     ],
 )
-def test_wrong_usage_starts_nothing(
-    words: tuple[str, ...], told: list[str], shell: Shell, orders: str
-) -> None:
-    shell.table("orders", f"source: {orders}\n")
+def test_wrong_usage_starts_nothing(words: tuple[str, ...], told: list[str], shell: Shell) -> None:
+    shell.table("orders", "source: shop.orders\n")
     done = shell.run(*words)
     assert done.returncode == ExitCode.USAGE
     assert all(word in done.stderr for word in told), done.stderr
@@ -104,18 +102,16 @@ def test_all_of_none_says_where_tables_are_looked_for(shell: Shell) -> None:
     assert "there is no table in this folder" in " ".join(done.stderr.split())
 
 
-def test_missing_settings_are_all_named(shell: Shell, orders: str) -> None:
-    shell.table("orders", f"source: {orders}\n")
+def test_missing_settings_are_all_named(shell: Shell) -> None:
+    shell.table("orders", "source: shop.orders\n")
     done = shell.run("sync", "orders", BQ2PG_PG_DSN=None, BQ2PG_GCS_BUCKET=None)
     assert done.returncode == ExitCode.USAGE
     assert "BQ2PG_PG_DSN is not set" in done.stderr
     assert "BQ2PG_GCS_BUCKET is not set" in done.stderr
 
 
-def test_an_unreachable_postgres_shows_no_password_and_no_traceback(
-    shell: Shell, orders: str
-) -> None:
-    shell.table("orders", f"source: {orders}\nretries: 0\n")
+def test_an_unreachable_postgres_shows_no_password_and_no_traceback(shell: Shell) -> None:
+    shell.table("orders", "source: shop.orders\nretries: 0\n")
     done = shell.run("sync", "orders", BQ2PG_PG_DSN="postgresql://u:hunter2@127.0.0.1:1/x")
     assert done.returncode == ExitCode.FAILED
     assert "  → " in done.stderr

@@ -15,7 +15,7 @@ from bq2pg_assets.engine.errors import (
     SourceError,
     VerifyError,
 )
-from bq2pg_assets.engine.model import Check, Mode, Outcome, Progress, RunOptions
+from bq2pg_assets.engine.model import Check, ExportWay, Mode, Outcome, Progress, RunOptions
 from bq2pg_assets_tests.defs.fakes import (
     MODIFIED,
     Call,
@@ -38,6 +38,20 @@ def _source_error(*, retryable: bool) -> SourceError:
         way_out="Wait.",
         retryable=retryable,
         reason="backendError",
+    )
+
+
+def _verify_error(*, retryable: bool) -> VerifyError:
+    return VerifyError(
+        "table orders",
+        met="9",
+        expected="10",
+        way_out="Look.",
+        retryable=retryable,
+        checks=(
+            Check("row_count", False, "10 exported, 9 copied", {"exported": 10, "copied": 9}),
+            Check("nulls", True, "no NULL"),
+        ),
     )
 
 
@@ -236,11 +250,7 @@ class TestChecks:
         self, ephemeral: dg.DagsterInstance
     ) -> None:
         """Dagster alone would record the materialization and then the failed blocking check."""
-        error = VerifyError("table orders", met="9", expected="10", way_out="Look.")
-        error.checks = (  # type: ignore[attr-defined]
-            Check("row_count", False, "10 exported, 9 copied", {"exported": 10, "copied": 9}),
-            Check("nulls", True, "no NULL"),
-        )
+        error = _verify_error(retryable=False)
         sync = FakeSync({"orders": error})
         result = run_all(definitions(a_table(), sync=sync), ephemeral)
         found = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
@@ -249,8 +259,18 @@ class TestChecks:
         assert step_failure(result, "orders").description == str(error)
         assert len(sync.calls) == 1
 
+    def test_that_failed_may_pass_when_the_table_is_tried_again(
+        self, ephemeral: dg.DagsterInstance
+    ) -> None:
+        sync = FakeSync({"orders": [_verify_error(retryable=True), {}]})
+        result = run_all(definitions(a_table(), sync=sync), ephemeral)
+        assert result.success
+        judged = [(c.check_name, c.passed) for c in result.get_asset_check_evaluations()]
+        assert [passed for name, passed in judged if name == "row_count"] == [False, True]
+        assert len(result.get_asset_materialization_events()) == 1
+
     def test_that_failed_stop_what_is_downstream(self, ephemeral: dg.DagsterInstance) -> None:
-        error = VerifyError("table orders", met="9", expected="10", way_out="Look.")
+        error = _verify_error(retryable=False)
         defs = definitions(a_table(), sync=FakeSync({"orders": error}))
 
         @dg.asset(deps=[KEY])
@@ -274,17 +294,17 @@ def test_progress_is_logged_for_the_table(ephemeral: dg.DagsterInstance) -> None
 class TestDataVersion:
     """Equal exactly when the content is."""
 
-    def _version(self, table: Any = None, **given: Any) -> str:
+    def _version(self, **given: Any) -> str:
         options = given.pop("options", RunOptions())
         previous = given.pop("previous", None)
         code = given.pop("code_version", "c1")
-        result = a_result(table or a_table(), **given)
+        result = a_result(a_table(), **{"way": ExportWay.EXTRACT, **given})
         version = data_version(
             result, options=options, code_version=code, run_id="run 2", previous=previous
         )
         return version.value
 
-    def test_a_full_load_of_an_unchanged_source_is_the_same(self) -> None:
+    def test_a_full_extract_of_an_unchanged_table_is_the_same(self) -> None:
         assert self._version() == self._version(rows=1)
         assert self._version() != self._version(source_modified_at=datetime(2025, 1, 1, tzinfo=UTC))
         assert self._version() != self._version(code_version="c2")
@@ -300,6 +320,7 @@ class TestDataVersion:
             {"options": RunOptions(limit=5)},
             {"options": RunOptions(where="true")},
             {"source_modified_at": None},
+            {"way": ExportWay.EXPORT_DATA},
             {"outcome": Outcome.NOTHING_NEW, "publish": Mode.APPEND},
         ],
     )

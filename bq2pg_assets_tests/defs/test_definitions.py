@@ -75,8 +75,8 @@ class TestBadFile:
         (tmp_path / "good.yaml").write_text("source: shop.good\n")
         (tmp_path / "bad.yaml").write_text("source: shop.bad\nmood: append\n")
         defs = build_definitions(load_tables(tmp_path), resources=fake_resources())
-        assert _keys(defs) == {"public/good", "invalid/bad"}
-        shown = defs.resolve_asset_graph().get(dg.AssetKey(["invalid", "bad"]))
+        assert _keys(defs) == {"public/good", "bq2pg/invalid/bad"}
+        shown = defs.resolve_asset_graph().get(dg.AssetKey(["bq2pg", "invalid", "bad"]))
         assert "bad.yaml" in (shown.description or "")
         assert "mood" in (shown.description or "")
         assert shown.group_name == "invalid"
@@ -93,12 +93,12 @@ class TestBadFile:
     def test_that_no_one_can_read_at_all_is_shown_too(self, tmp_path: Path) -> None:
         (tmp_path / "bad.yaml").write_text("source: [unclosed\n")
         defs = build_definitions(load_tables(tmp_path), resources=fake_resources())
-        assert _keys(defs) == {"invalid/bad"}
+        assert _keys(defs) == {"bq2pg/invalid/bad"}
 
     def test_an_empty_folder_shows_as_one(self, tmp_path: Path) -> None:
         defs = build_definitions(load_tables(tmp_path), resources=fake_resources())
         (key,) = _keys(defs)
-        assert key.startswith("invalid/")
+        assert key.startswith("bq2pg/invalid/")
 
     @pytest.mark.parametrize(
         "fields",
@@ -112,14 +112,28 @@ class TestBadFile:
         self, fields: dict[str, object], ephemeral: dg.DagsterInstance
     ) -> None:
         defs = definitions(a_table("good"), a_table("bad", **fields))
-        assert _keys(defs) == {"sales/good", "invalid/bad"}
+        assert _keys(defs) == {"sales/good", "bq2pg/invalid/bad"}
         result = run_all(defs, ephemeral)
         assert "Dagster refuses it" in step_failure(result, "invalid__bad").description
+
+    def test_a_name_that_dagster_keeps_for_itself_is_told(
+        self, ephemeral: dg.DagsterInstance
+    ) -> None:
+        result = run_all(definitions(a_table("output")), ephemeral)
+        assert "not a valid name" in step_failure(result, "invalid__output").description
+
+    def test_cannot_take_a_tables_place(self, tmp_path: Path) -> None:
+        """Whatever the tables are called: the same key or step twice, and nothing would load."""
+        (tmp_path / "bad.yaml").write_text("source: shop.bad\nmood: append\n")
+        (tmp_path / "invalid__bad.yaml").write_text("source: shop.a\ntarget: invalid.bad\n")
+        (tmp_path / "sync_all.yaml").write_text("source: shop.b\ntarget: bq2pg.invalid\n")
+        defs = build_definitions(load_tables(tmp_path), resources=fake_resources())
+        assert _keys(defs) == {"bq2pg/invalid/bad", "invalid/bad", "bq2pg/invalid"}
 
     def test_two_targets_with_one_key_keep_the_first(self) -> None:
         """Distinct for PostgreSQL, alike in the characters Dagster takes."""
         defs = definitions(a_table("a", target='"x y".t'), a_table("b", target='"x_y".t'))
-        assert _keys(defs) == {"x_y/t", "invalid/b"}
+        assert _keys(defs) == {"x_y/t", "bq2pg/invalid/b"}
 
 
 def test_a_source_of_two_tables_is_one_asset() -> None:

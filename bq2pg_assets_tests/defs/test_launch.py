@@ -88,7 +88,7 @@ def test_the_run_is_on_the_instance_that_the_ui_shows(home: Path, tables: Path) 
     with dg.DagsterInstance.from_config(str(home)) as instance:
         (run,) = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.FAILURE
-        assert run.asset_selection == {dg.AssetKey(["invalid", "bad"])}
+        assert run.asset_selection == {dg.AssetKey(["bq2pg", "invalid", "bad"])}
 
 
 def test_an_unknown_table_starts_nothing_and_exits_with_2(home: Path, tables: Path) -> None:

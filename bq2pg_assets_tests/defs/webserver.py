@@ -33,6 +33,15 @@ mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
 TERMINATE = """
 mutation($r: String!) { terminateRun(runId: $r, terminatePolicy: SAFE_TERMINATE) { __typename
   ... on TerminateRunFailure { message } ... on PythonError { message } } }"""
+RETRIES = """
+query($r: String!) { runsOrError(filter: { tags: [{ key: "dagster/parent_run_id", value: $r }] }) {
+  ... on Runs { results { runId } } } }"""
+RUNS = """
+{ runsOrError { ... on Runs { results {
+  runId status tags { key value } assetSelection { path } } } } }"""
+VERSIONS = """
+query($k: AssetKeyInput!) { assetOrError(assetKey: $k) { ... on Asset {
+  assetMaterializations { tags { key value } } } } }"""
 RUN = """
 query($r: ID!) { runOrError(runId: $r) { ... on Run { status endTime } }
   logsForRun(runId: $r, limit: 1000) { ... on EventConnection { events { __typename
@@ -78,6 +87,29 @@ class DagsterPage:
         """Ask for the run's termination as the page's button does."""
         answer = self.query(TERMINATE, r=run_id)["terminateRun"]
         assert answer["__typename"] == "TerminateRunSuccess", answer
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run with its status, its tags and the assets it was asked for."""
+        return [
+            {
+                "id": run["runId"],
+                "status": run["status"],
+                "tags": {tag["key"]: tag["value"] for tag in run["tags"]},
+                "assets": [key["path"] for key in run["assetSelection"] or []],
+            }
+            for run in self.query(RUNS)["runsOrError"]["results"]
+        ]
+
+    def data_versions(self, key: Sequence[str]) -> list[str]:
+        """The data version of each recorded materialization of an asset."""
+        asset = self.query(VERSIONS, k={"path": list(key)})["assetOrError"]
+        tags = [tag for found in asset["assetMaterializations"] for tag in found["tags"]]
+        return [tag["value"] for tag in tags if tag["key"] == "dagster/data_version"]
+
+    def retries(self, run_id: str) -> list[str]:
+        """The runs that Dagster started because this one ended badly."""
+        found = self.query(RETRIES, r=run_id)["runsOrError"]["results"]
+        return [run["runId"] for run in found]
 
     def run(self, run_id: str) -> Any:
         """Status, end and events of a run."""

@@ -46,7 +46,8 @@ from bq2pg_assets_tests.unit.planned import (
 # mode, target, stored cursor, options -> publish, incremental, what becomes of the cursor
 DECISIONS = [
     *[(REPLACE, t, STORED, o, Mode.REPLACE, False, "clear")
-      for t in (MISSING, EMPTY, OURS, THEIRS) for o in (PLAIN, FULL, LIMIT, WHERE)],
+      for t in (MISSING, EMPTY, OURS) for o in (PLAIN, FULL, LIMIT, WHERE)],
+    (REPLACE, THEIRS, None, FULL, Mode.REPLACE, False, "clear"),
     *[(m, MISSING, STORED, o, Mode.REPLACE, False, "advance")
       for m in (APPEND, MERGE) for o in (PLAIN, FULL)],
     *[(m, t, None, PLAIN, Mode.REPLACE, False, "advance")

@@ -49,6 +49,7 @@ REFUSED: list[
 ] = [
     (APPEND, THEIRS, PLAIN, FACTS, TargetError, "replace its content once with --full-refresh"),
     (MERGE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
+    (REPLACE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (APPEND, OURS, WHERE, FACTS, ConfigError, "Add full_refresh to load only these rows"),
     (REPLACE, replace(EMPTY, kind="v"), PLAIN, FACTS, TargetError, "a view of that name"),
     (REPLACE, replace(EMPTY, kind="m"), FULL, FACTS, TargetError, "a materialized view of"),

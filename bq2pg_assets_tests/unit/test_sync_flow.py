@@ -106,12 +106,24 @@ def test_a_cancel_after_the_commit_comes_too_late(step: str) -> None:
     world.assert_clean()
 
 
-@pytest.mark.parametrize("step", ["committed", "session.row_estimate", "session.finish"])
-def test_a_failure_after_the_commit_is_raised_and_the_history_still_says_loaded(step: str) -> None:
+def test_a_failure_of_the_commits_own_answer_is_raised_and_the_history_says_loaded() -> None:
     world = World()
-    world.journal.fail_at(step, RuntimeError("too late"))
+    world.journal.fail_at("committed", RuntimeError("too late"))
     with pytest.raises(RuntimeError, match="too late"):
         world.sync()
+    assert world.target.history[-1]["outcome"] is Outcome.LOADED
+    assert world.target.live == OLD + NEW
+    world.assert_clean()
+
+
+@pytest.mark.parametrize("step", ["session.row_estimate", "session.finish"])
+def test_a_failure_after_the_commit_is_told_and_the_run_has_loaded(
+    step: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World()
+    world.journal.fail_at(step, RuntimeError("too late"))
+    assert world.sync().outcome is Outcome.LOADED
+    assert "too late" in caplog.text
     assert world.target.history[-1]["outcome"] is Outcome.LOADED
     assert world.target.live == OLD + NEW
     world.assert_clean()
@@ -163,7 +175,7 @@ def test_a_run_that_finds_nothing_new_exports_nothing() -> None:
     world = World()
     world.source.rows = list(OLD)
     result = world.sync()
-    ending = ["session.finish", "session.row_estimate", "target.unlock"]
+    ending = ["session.row_estimate", "session.finish", "target.unlock"]
     assert world.journal.calls == [*PLAN, *ending]
     assert (result.outcome, result.rows, result.prefix) == (Outcome.NOTHING_NEW, 0, None)
     world.assert_untouched()

@@ -1,4 +1,4 @@
-"""Promise: a page that a killed demo left is found and stopped, and nobody else's process is."""
+"""Promise: what a killed demo left is found and stopped, and nobody else's process is."""
 
 import json
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bq2pg_assets.cli import dagster_ui
+from bq2pg_assets.cli import dagster_ui, owned
 from bq2pg_assets.engine.errors import ConfigError
 from bq2pg_assets.local.processes import identity
 
@@ -29,12 +29,12 @@ def page() -> Iterator[subprocess.Popen[str]]:
 
 
 def record(folder: Path, *, process: tuple[int, str], owner: tuple[int, str]) -> Path:
-    path = folder / "ui-3000.json"
+    path = folder / "owned-ui-3000.json"
     refs = {
         name: {"pid": pid, "identity": known}
         for name, (pid, known) in (("process", process), ("owner", owner))
     }
-    path.write_text(json.dumps({**refs, "port": 3000}), encoding="utf-8")
+    path.write_text(json.dumps({**refs, "name": "ui-3000"}), encoding="utf-8")
     return path
 
 
@@ -49,14 +49,14 @@ DEAD = (1, "another boot/1")
 
 def test_the_page_of_a_killed_demo_is_stopped(page: subprocess.Popen[str], tmp_path: Path) -> None:
     path = record(tmp_path, process=alive(page), owner=DEAD)
-    assert dagster_ui.stop_orphans(tmp_path) == 1
+    assert owned.stop_orphans(tmp_path) == 1
     assert identity(page.pid) is None
     assert not path.exists()
 
 
 def test_the_page_of_a_living_demo_stays(page: subprocess.Popen[str], tmp_path: Path) -> None:
     path = record(tmp_path, process=alive(page), owner=alive(page))
-    assert dagster_ui.stop_orphans(tmp_path) == 0
+    assert owned.stop_orphans(tmp_path) == 0
     assert page.poll() is None
     assert path.exists()
 
@@ -65,21 +65,21 @@ def test_a_process_that_only_has_the_same_pid_is_left_alone(
     page: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     path = record(tmp_path, process=(page.pid, "another boot/1"), owner=DEAD)
-    dagster_ui.stop_orphans(tmp_path)
+    owned.stop_orphans(tmp_path)
     assert page.poll() is None
     assert not path.exists()
 
 
 def test_a_torn_record_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "ui-3000.json").write_text('{"process":', encoding="utf-8")
-    assert dagster_ui.stop_orphans(tmp_path) == 0
+    (tmp_path / "owned-ui-3000.json").write_text('{"process":', encoding="utf-8")
+    assert owned.stop_orphans(tmp_path) == 0
 
 
 def test_a_busy_port_is_named_with_two_ways_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port}") as caught:
-            dagster_ui.make_room(tmp_path, port=port)
+            dagster_ui.refuse_busy_port(tmp_path, port=port)
     assert f"--port {port + 1}" in caught.value.way_out
     assert "--no-ui" in caught.value.way_out
-    dagster_ui.make_room(tmp_path, port=port)
+    dagster_ui.refuse_busy_port(tmp_path, port=port)

@@ -1,0 +1,45 @@
+"""A process that runs one sync and stops where it is told to, so that test_kill.py can kill it.
+
+Run as a module with one JSON argument: the addresses, the table, and `hold`, the phase to stay in.
+"""
+
+import json
+import sys
+import threading
+from typing import Any
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery, storage
+
+from bq2pg_assets.engine.model import Progress
+from bq2pg_assets_tests.integration.helpers import World
+
+
+def main(given: dict[str, Any]) -> None:
+    def stay(progress: Progress) -> None:
+        # Within "copy" only after a shard was copied: rows are staged then.
+        if progress.phase == given["hold"] and (progress.phase != "copy" or progress.rows):
+            sys.stdout.write("holding\n")
+            sys.stdout.flush()
+            threading.Event().wait()
+
+    world = World(
+        bigquery.Client(
+            project=given["project"],
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": given["bigquery"]},
+        ),
+        storage.Client(
+            project=given["project"],
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": given["storage"]},
+        ),
+        given["bucket"],
+        given["dataset"],
+        given["dsn"],
+    )
+    world.sync(report=stay, **given["table"])
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
