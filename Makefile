@@ -21,7 +21,7 @@ sync: setup ## the same without the UI
 	$(BQ2PG) local demo --no-ui
 
 test: setup ## all tests but the slow ones, on the local stack
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not slow"
 
 lint: setup ## ruff and codespell
 	$(PY) -m ruff check .

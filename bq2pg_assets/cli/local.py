@@ -6,6 +6,8 @@ demo's order of events (demo.py).
 
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,19 +71,19 @@ def reset() -> None:
 @app.command()
 def seed() -> None:
     """Load the demo data where it is missing, as of the end of November."""
-    from bq2pg_assets.local import stack
     from bq2pg_assets.local.seed import seed as load
 
-    load(stack.environment(running_stack()), output.say)
+    with stack_for_now() as variables:
+        load(variables, output.say)
 
 
 @app.command()
 def advance() -> None:
     """Let December pass in the demo data. Then there is something new to sync."""
-    from bq2pg_assets.local import stack
     from bq2pg_assets.local.seed import advance as pass_december
 
-    pass_december(stack.environment(running_stack()), output.say)
+    with stack_for_now() as variables:
+        pass_december(variables, output.say)
 
 
 @app.command()
@@ -124,6 +126,19 @@ def local_dir() -> Path:
     from bq2pg_assets.local.stack import default_local_dir
 
     return default_local_dir()
+
+
+@contextmanager
+def stack_for_now() -> Iterator[dict[str, str]]:
+    """The stack's variables; what had to be started for them is stopped again."""
+    from bq2pg_assets.local import stack
+
+    state = stack.up(local_dir(), report=output.note)
+    try:
+        yield stack.environment(state)
+    finally:
+        if state.started:
+            stack.down(state.local_dir, report=output.note, parts=state.started)
 
 
 def running_stack() -> "StackState":

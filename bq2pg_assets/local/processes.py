@@ -94,17 +94,22 @@ def start(
     return ProcessRef(child.pid, identity(child.pid) or "ended at once")
 
 
-def stop(process: ProcessRef, *, first: signal.Signals = signal.SIGTERM) -> bool:
-    """Stop it: `first`, and SIGKILL after 10 s. False when it was not running (any more).
+def stop(
+    process: ProcessRef,
+    *,
+    first: signal.Signals = signal.SIGTERM,
+    patience: float = KILL_AFTER_SECONDS,
+) -> bool:
+    """Stop it: `first`, and SIGKILL after `patience` seconds. False when it was not running.
 
     A process that merely has the same pid is left alone.
     """
     if not is_running(process):
         return False
-    for number, patience in ((first, KILL_AFTER_SECONDS), (signal.SIGKILL, KILL_AFTER_SECONDS)):
+    for number, seconds in ((first, patience), (signal.SIGKILL, KILL_AFTER_SECONDS)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, number)
-        if _ended(process, patience):
+        if _ended(process, seconds):
             break
     if child := _children.pop(process.pid, None):
         child.wait()

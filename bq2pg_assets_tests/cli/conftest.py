@@ -47,12 +47,12 @@ class Shell:
         """`bq-to-postgres`, to its end."""
         return self._run([*BQ_TO_POSTGRES, *words], changed)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **changed: str) -> subprocess.Popen[str]:
         """`bq2pg`, still running."""
         return subprocess.Popen(
             [*BQ2PG, *words],
             cwd=self.folder,
-            env=self.environment(),
+            env=self.environment(**changed),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -23,17 +23,14 @@ def test_a_process_of_the_same_pid_that_is_another_one_is_left_alone(tmp_path: P
     assert processes.identity(running.pid) is None
 
 
-def test_a_process_that_ignores_sigterm_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "KILL_AFTER_SECONDS", 0.5)
+def test_a_process_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); "
     log = tmp_path / "log"
     running = processes.start([sys.executable, "-c", code + "signal.pause()"], log=log)
     processes.wait_until(
         lambda: log.read_text() == "1\n", process=running, name="deaf", log=log, seconds=20
     )
-    assert processes.stop(running, first=signal.SIGTERM) is True
+    assert processes.stop(running, first=signal.SIGTERM, patience=0.5) is True
     assert not processes.is_running(running)
 
 
