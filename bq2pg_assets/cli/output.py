@@ -1,10 +1,9 @@
 """What a command prints and where: results on stdout, the rest on stderr.
 
 Belongs here: the two consoles, and errors in words: what happened, then the way out. Does not:
-deciding what to print. No secret passes: see `redact`.
+deciding what to print. No secret passes: see engine/redact.py.
 """
 
-import re
 import sys
 import textwrap
 import traceback
@@ -12,30 +11,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, MappingError
+from bq2pg_assets.engine.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 100
-SECRETS = (
-    # postgresql://user:secret@host, and the same in any other address
-    (re.compile(r"(://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
-    # password=secret, password='se cret', sslpassword=…, and ?password=… of an address
-    (re.compile(r"(?i)(password\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&]+)"), r"\1***"),
-)
-
-
 _tracebacks = False
-
-
-def redact(text: str) -> str:
-    """The text without passwords.
-
-    bq2pg's own errors hold none; this is for the words of others.
-    """
-    for pattern, replacement in SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 def console(*, stderr: bool = False) -> "Console":

@@ -110,7 +110,7 @@ def _expects(plan: SyncPlan) -> str:
 def _price(plan: SyncPlan, estimate: Estimate) -> str:
     cost = wording.price(estimate.cost)
     if plan.way is ExportWay.EXTRACT:
-        return cost
+        return f"{cost} for {wording.size(estimate.bytes)}" if estimate.bytes else cost
     cap = plan.max_bytes_billed
     capped = f"; never more than {wording.size(cap)}" if cap is not None else ""
     return f"{cost} on demand for {wording.size(estimate.bytes)}{capped}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bq2pg_assets.cli import wording
 from bq2pg_assets.engine.errors import CancelledError, LockedError
-from bq2pg_assets.engine.model import CursorValue, Outcome, SyncResult, TableStatus
+from bq2pg_assets.engine.model import CursorValue, Outcome, SyncResult, TableStatus, as_stored
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,7 +51,7 @@ def from_result(result: SyncResult) -> ResultRow:
         result.publish.value,
         rows=result.rows,
         seconds=result.seconds,
-        cursor=result.cursor_after,
+        cursor=as_stored(result.cursor_after),
         ended="nothing new" if result.outcome is Outcome.NOTHING_NEW else "",
     )
 

@@ -16,6 +16,7 @@ from bq2pg_assets.cli.progress import View
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.engine.errors import Bq2pgError, LockedError
 from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.redact import redact
 
 if TYPE_CHECKING:
     from bq2pg_assets.config.table import TableConfig
@@ -90,6 +91,6 @@ class Runner:
                     raise
                 pause = FIRST_PAUSE_SECONDS * 2**attempt
                 what = f"attempt {attempt + 2} of {table.retries + 1} in {pause:.0f} s"
-                self.view.line(f"{table.name}: {output.redact(error.met)}; {what}")
+                self.view.line(f"{table.name}: {redact(error.met)}; {what}")
                 cancel.wait(pause, where=f"table {table.name}")
         raise AssertionError("range(retries + 1) is never empty")

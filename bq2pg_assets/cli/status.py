@@ -13,6 +13,7 @@ from bq2pg_assets.cli import options, output, wording
 from bq2pg_assets.cli.exit_codes import code_of_all
 from bq2pg_assets.cli.result_table import aligned
 from bq2pg_assets.engine.model import TableStatus
+from bq2pg_assets.engine.redact import redact
 
 HEADER = ("table", "last attempt", "mode", "rows", "seconds", "finished", "cursor", "billed")
 RIGHT = {"rows", "seconds", "billed"}
@@ -48,7 +49,7 @@ def status_lines(found: Sequence[tuple[str, TableStatus | None]]) -> list[str]:
     lines = aligned(cells, left=set(HEADER) - RIGHT)
     for table, one in found:
         if one is not None and one.error:
-            lines += ["", f"{table}: {output.redact(one.error)}"]
+            lines += ["", f"{table}: {redact(one.error)}"]
     return lines
 
 
@@ -67,7 +68,7 @@ def as_object(table: str, status: TableStatus | None) -> dict[str, Any]:
             "finished_at": wording.iso(status.finished_at),
             "bytes_billed": status.bytes_billed,
             "run_id": status.run_id,
-            "error": output.redact(status.error) if status.error else None,
+            "error": redact(status.error) if status.error else None,
             "source_modified_at": wording.iso(status.source_modified_at),
         },
     }

@@ -30,12 +30,12 @@ from bq2pg_assets.config.problems import (
     config_error,
     did_you_mean,
     dotted,
-    redact,
     shown,
     table_problems,
 )
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.engine.redact import redact
 
 EXPECTED = "tables that can be loaded"
 

@@ -18,12 +18,12 @@ from pydantic_core import ErrorDetails
 
 from bq2pg_assets.config.table import ColumnConfig, TableConfig, combination_problems
 from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.engine.redact import redact
 
 Loc = tuple[str | int, ...]
 Misread = Callable[[Loc], tuple[str, str] | None]
 GUIDE = "docs/configuration.md"
 SHOWN = 60  # characters of a wrong value that a sentence repeats
-PASSWORD = re.compile(r"(://[^/\s:@]*:)[^@\s]+(?=@)|(\b(?:password|secret)\s*=\s*)[^\s&]+", re.I)
 
 
 def config_error(where: str, sentences: Sequence[str], *, expected: str) -> ConfigError:
@@ -34,13 +34,6 @@ def config_error(where: str, sentences: Sequence[str], *, expected: str) -> Conf
     return ConfigError(
         where, met=count, expected=expected, way_out=redact(f"Correct this ({GUIDE}):{lines}")
     )
-
-
-def redact(text: str, *secrets: str) -> str:
-    """`text` without the given secrets and without the password of any address in it."""
-    for secret in filter(None, secrets):
-        text = text.replace(secret, "***")
-    return PASSWORD.sub(r"\1\2***", text)
 
 
 def table_problems(

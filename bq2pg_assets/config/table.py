@@ -139,7 +139,7 @@ class TableConfig(_Model):
     tags: dict[str, str] = {}
     """Dagster tags of the asset."""
     description: str | None = None
-    """Shown in Dagster. Default: BigQuery's description."""
+    """Shown in Dagster. Default: one made of source, target and mode."""
 
     @model_validator(mode="after")
     def _combinations(self) -> "TableConfig":

@@ -20,7 +20,7 @@ from bq2pg_assets.defs.metadata import data_version, result_metadata
 from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.defs.spec import asset_spec
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError, VerifyError
-from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import CancelToken, Outcome, RunId, RunOptions, SyncResult
 from bq2pg_assets.engine.sync import sync_table
 
 POOL = "postgres"
@@ -140,7 +140,7 @@ class _Run:
                 options=options,
                 code_version=self._spec.code_version or "",
                 run_id=self._run.id,
-                previous=self._previous_version(),
+                previous=self._previous_version(result),
             ),
         )
 
@@ -184,7 +184,9 @@ class _Run:
             )
             return result, source.client.project, postgres.uri(self._table.target_name)
 
-    def _previous_version(self) -> str | None:
+    def _previous_version(self, result: SyncResult) -> str | None:
+        if result.outcome is not Outcome.NOTHING_NEW:
+            return None  # not asked for, and the question costs a tenth of a small table's run
         event = self._context.instance.get_latest_materialization_event(self._spec.key)
         last = event.asset_materialization if event else None
         return (last.tags or {}).get(DATA_VERSION) if last else None

@@ -189,6 +189,6 @@ def _event(key: dg.AssetKey, changed: datetime) -> dg.AssetMaterialization:
 
 def _cannot_tell(table: TableConfig) -> str:
     return (
-        f"table {table.name}: BigQuery does not tell when a query's result changes; "
+        f"table {table.name}: BigQuery does not tell when the rows of a view or query change; "
         "give it a schedule instead of automation"
     )

@@ -100,7 +100,8 @@ class Attempt:
             cost=self._cost(billed),
             location=plan.location,
             source=plan.source_sql,
-            source_modified_at=facts.modified_at,
+            # A partial run is not up to that change: some rows may be left out.
+            source_modified_at=None if plan.where or plan.limit else facts.modified_at,
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:

@@ -54,7 +54,7 @@ class BigQuerySource:
             return self._query_facts(table) if table.query else self._table_facts(table)
 
     def modified_at(self, table: TableConfig) -> datetime | None:
-        """When the source last changed, or None for a query. Costs nothing."""
+        """When the source last changed, or None for a view or query. Costs nothing."""
         return None if table.query else self.describe(table).modified_at
 
     def unchanged_rows(self, table: TableConfig, facts: SourceFacts) -> int | None:
@@ -97,8 +97,10 @@ class BigQuerySource:
 
     def estimate(self, plan: SyncPlan) -> Estimate:
         """What the plan's export would process. Costs nothing."""
-        if plan.way is ExportWay.EXTRACT or plan.nothing_new:
+        if plan.nothing_new:
             return Estimate(0, 0.0)
+        if plan.way is ExportWay.EXTRACT:
+            return Estimate(plan.source_bytes or 0, 0.0)
         config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
         with bigquery_errors(f"table {plan.table}, dry run"):
             job = self.client.query(
@@ -203,7 +205,8 @@ class BigQuerySource:
             location=location,
             num_rows=found.num_rows if kind == "TABLE" else None,
             num_bytes=found.num_bytes if kind == "TABLE" else None,
-            modified_at=found.modified,
+            # Of a view it is the time of its definition, which says nothing of its rows.
+            modified_at=found.modified if kind == "TABLE" else None,
             streaming=found.streaming_buffer is not None,
             partition_filter_on=(partition.field or "_PARTITIONTIME")
             if partition is not None and found.require_partition_filter

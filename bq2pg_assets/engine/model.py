@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -168,6 +168,15 @@ class Window:
     high: CursorValue | None
 
 
+def as_stored(value: CursorValue | None) -> datetime | None:
+    """A cursor value as `sync_state` holds it: without zone, UTC; a date at midnight."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - stored without zone
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
     """A column PostgreSQL already has. `type` as `format_type` writes it."""
@@ -230,6 +239,7 @@ class SyncPlan:
     snapshot_at: datetime | None
     expected_rows: int | None
     nothing_new: bool = False
+    source_bytes: int | None = None
     bytes_probed: int = 0
     max_bytes_billed: int | None = None
     parallelism: int = 2
@@ -237,7 +247,7 @@ class SyncPlan:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the export would process, from a dry run; `cost` in US dollars, on-demand."""
+    """What the export would read; `cost` in US dollars, on demand. Extract jobs cost nothing."""
 
     bytes: int
     cost: float

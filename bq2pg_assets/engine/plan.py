@@ -120,6 +120,7 @@ def make_plan(
         snapshot_at=probe.at if probe is not None and facts.kind == "TABLE" else None,
         expected_rows=expected,
         nothing_new=probe is not None and probe.high is None,
+        source_bytes=facts.num_bytes,
         bytes_probed=probe.bytes_billed if probe is not None else 0,
         max_bytes_billed=table.max_bytes_billed,
         parallelism=table.parallelism,

@@ -316,7 +316,7 @@ class TargetSession:
 
 
 class CopySink:
-    """One connection that COPYs streams of bytes into the staging table, one after another."""
+    """One connection that copies streams of bytes into the staging table, one after another."""
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ cursor commits with the rows or not at all. Does not: opening connections (postg
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
@@ -22,6 +22,7 @@ from bq2pg_assets.engine.model import (
     SyncResult,
     TableStatus,
     TargetName,
+    as_stored,
 )
 from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
 
@@ -124,15 +125,6 @@ def write_cursor(conn: Connection[Any], target: TargetName, value: CursorValue |
         ).format(_with_values(target.schema, STATE)),
         [str(target), as_stored(value)],
     )
-
-
-def as_stored(value: CursorValue | None) -> datetime | None:
-    """A cursor value as `sync_state` holds it: without zone, UTC; a date at midnight."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(tzinfo=None) if value.tzinfo else value
-    if isinstance(value, date):
-        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - stored without zone
-    return None
 
 
 def begin(

@@ -76,7 +76,7 @@ def running(local_dir: Path) -> list[str]:
     return [name for name, part in stack.status(local_dir).parts.items() if part.running]
 
 
-def test_without_the_page_and_a_second_time(local_dir: Path) -> None:
+def test_without_the_page_then_again_then_after_december(local_dir: Path) -> None:
     first = start(local_dir, "--no-ui")
     output, _ = first.communicate(timeout=SECONDS)
     assert first.returncode == ExitCode.DONE, (local_dir.parent / "stderr").read_text()
@@ -89,6 +89,16 @@ def test_without_the_page_and_a_second_time(local_dir: Path) -> None:
     output, _ = again.communicate(timeout=SECONDS)
     assert again.returncode == ExitCode.DONE
     assert result_rows(output.splitlines())["flights"][-2:] == ["nothing", "new"]
+
+    advanced = subprocess.run(
+        [*BQ2PG, "local", "advance"], env=environment(local_dir), check=True, stdout=subprocess.PIPE
+    )
+    assert b"nycflights.flights: 29,115 rows added" in advanced.stdout
+    assert not running(local_dir), "it started the stack, so it stops it"
+
+    third = start(local_dir, "--no-ui")
+    output, _ = third.communicate(timeout=SECONDS)
+    assert result_rows(output.splitlines())["flights"][:2] == ["append", "29,115"]
 
 
 def test_the_page_is_served_until_ctrl_c_and_survives_a_kill_9(local_dir: Path) -> None:

@@ -60,9 +60,8 @@ def test_status_and_up_of_a_running_stack(shell: Shell, place: dict[str, str | N
     assert "was up already" in again.stdout
 
 
-@pytest.mark.parametrize("command", ["env", "seed", "advance"])
-def test_without_a_stack_the_way_out_is_up(command: str, shell: Shell) -> None:
-    done = shell.run("local", command, BQ2PG_LOCAL_DIR=str(shell.folder / ".local"))
+def test_env_without_a_stack_says_how_to_start_it(shell: Shell) -> None:
+    done = shell.run("local", "env", BQ2PG_LOCAL_DIR=str(shell.folder / ".local"))
     assert done.returncode == ExitCode.FAILED
     assert "Run `bq2pg local up`." in done.stderr
     assert not done.stdout, "an eval of it must do nothing"

@@ -2,13 +2,14 @@
 
 import pytest
 
-from bq2pg_assets.cli.output import error_lines, print_error, redact, show_tracebacks
+from bq2pg_assets.cli.output import error_lines, print_error, show_tracebacks
 from bq2pg_assets.engine.errors import (
     CancelledError,
     ConfigError,
     MappingError,
     SourceError,
 )
+from bq2pg_assets.engine.redact import redact
 
 
 def test_an_error_is_what_happened_then_the_way_out() -> None:
