@@ -20,7 +20,7 @@ NAME = "bq2pg_assets"
 # From the bottom up; a module imports from layers below its own.
 LAYERS: list[tuple[str, ...]] = [
     (NAME, "engine"),
-    ("engine.errors",),
+    ("engine.errors", "engine.redact"),
     ("engine.model",),
     ("config",),
     *[("engine.wire",), ("engine.typemap",), ("engine.postgres_sql",)],
