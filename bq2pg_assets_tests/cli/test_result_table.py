@@ -11,6 +11,7 @@ from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, LockedError, 
 from bq2pg_assets.engine.model import Mode, Outcome, SyncResult, TableStatus, TargetName
 
 CURSOR = datetime(2024, 1, 31, 5, tzinfo=UTC)
+STORED = CURSOR.replace(tzinfo=None)  # as PostgreSQL keeps and gives it back
 ROWS = [
     ResultRow("orders", "append", rows=1_234_567, seconds=12.34, cursor=CURSOR),
     ResultRow("t", "replace", rows=0, seconds=0.2, ended="nothing new"),
@@ -55,10 +56,10 @@ def result(outcome: Outcome) -> SyncResult:
 
 @pytest.mark.parametrize(
     ("outcome", "last"),
-    [(Outcome.LOADED, "2024-01-31 05:00:00Z"), (Outcome.NOTHING_NEW, "nothing new")],
+    [(Outcome.LOADED, "2024-01-31 05:00:00"), (Outcome.NOTHING_NEW, "nothing new")],
 )
 def test_a_result_and_the_history_of_it_give_the_same_row(outcome: Outcome, last: str) -> None:
-    status = TableStatus("orders", outcome, "append", 5, 2.0, CURSOR, CURSOR, 0, "run")
+    status = TableStatus("orders", outcome, "append", 5, 2.0, CURSOR, STORED, 0, "run")
     rows = [result_table.from_result(result(outcome)), result_table.from_status(status)]
     assert rows[0] == rows[1]
     assert rows[0].cells == ("orders", "append", "5", "2.0", "2", last)
