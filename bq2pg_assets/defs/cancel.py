@@ -5,7 +5,8 @@ Does not: noticing the termination in a run of threads (threads.py).
 
 Dagster raises its interrupt in the main thread, at any bytecode: also between a COMMIT and its
 answer. The engine is therefore never in its way. It runs in another thread and learns of the
-termination from its token, at points of its own choosing.
+termination from its token, at points of its own choosing; while it runs, the main thread has the
+interrupt captured instead of raised, by Dagster's own means (private ones of 1.13, as threads.py).
 """
 
 import logging
@@ -16,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from dagster import DagsterExecutionInterruptedError
+from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 
 from bq2pg_assets.engine.model import CancelToken
 
@@ -61,24 +62,19 @@ def call_cancellable(call: Callable[[CancelToken], T], *, run_id: str) -> T:
     with _token(run_id) as token:
         if threading.current_thread() is not threading.main_thread():
             return call(token)
-        with ThreadPoolExecutor(1, thread_name_prefix="bq2pg-step") as pool:
-            try:
-                future = pool.submit(call, token)
-                _wait_for(future, run_id=run_id)
-            except BaseException:
-                cancel_run(run_id)  # leaving the block waits for the call
-                raise
-            return future.result()
+        with capture_interrupts(), ThreadPoolExecutor(1, thread_name_prefix="bq2pg-step") as pool:
+            future = pool.submit(call, token)
+            _wait_for(future, run_id=run_id)
+        return future.result()
 
 
 def _wait_for(future: Future[T], *, run_id: str) -> None:
     """Wait in the main thread; an interrupt becomes a cancellation, and the wait goes on."""
     while not future.done():
-        try:
-            # Not without a timeout: the system may give a signal to another thread, and that wakes
-            # no main thread that waits for a lock.
-            wait([future], timeout=LOOK_SECONDS)
-        except (DagsterExecutionInterruptedError, KeyboardInterrupt):
+        # Not without a timeout: the system may give a signal to another thread, and that wakes no
+        # main thread that waits for a lock.
+        wait([future], timeout=LOOK_SECONDS)
+        if pop_captured_interrupt():
             cancel_run(run_id)
 
 
