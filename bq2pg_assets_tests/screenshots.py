@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from bq2pg_assets.local.processes import free_port
 
@@ -61,6 +61,7 @@ def take(page: Page, url: str, *, ready: str, name: str) -> None:
     page.goto(url)
     page.get_by_text(ready, exact=False).first.wait_for()
     page.wait_for_load_state("networkidle")
+    expect(page.get_by_text(re.compile("Loading|fetching"))).to_have_count(0, timeout=60_000)
     page.screenshot(path=DOCS / name)
     sys.stdout.write(f"docs/{name}\n")
 
