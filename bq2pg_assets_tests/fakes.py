@@ -16,9 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import (
-    CancelToken,
     Column,
     Cursor,
     CursorValue,

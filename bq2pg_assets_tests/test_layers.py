@@ -21,7 +21,7 @@ NAME = "bq2pg_assets"
 LAYERS: list[tuple[str, ...]] = [
     (NAME, "engine"),
     ("engine.errors", "engine.redact"),
-    ("engine.model",),
+    ("engine.model", "engine.cancel"),
     ("config",),
     *[("engine.wire",), ("engine.typemap",), ("engine.postgres_sql",)],
     *[("engine.export_sql",), ("engine.encode",), ("engine.plan",)],

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TypeVar
 
 from bq2pg_assets.cli.exit_codes import ExitCode
-from bq2pg_assets.engine.model import CancelToken
+from bq2pg_assets.engine.cancel import CancelToken
 
 T = TypeVar("T")
 CLEAR_LINE, SHOW_CURSOR = "\r\x1b[K", "\x1b[?25h"

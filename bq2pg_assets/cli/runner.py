@@ -14,8 +14,9 @@ from bq2pg_assets.cli import output, result_table
 from bq2pg_assets.cli.cancellation import cancelled_by_signals, in_thread
 from bq2pg_assets.cli.progress import View
 from bq2pg_assets.cli.result_table import ResultRow
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, LockedError
-from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import RunId, RunOptions, SyncResult
 from bq2pg_assets.engine.redact import redact
 
 if TYPE_CHECKING:

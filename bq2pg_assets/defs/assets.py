@@ -19,8 +19,9 @@ from bq2pg_assets.defs.logs import ProgressLog, logged_to
 from bq2pg_assets.defs.metadata import data_version, result_metadata
 from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.defs.spec import asset_spec
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError, VerifyError
-from bq2pg_assets.engine.model import CancelToken, Outcome, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import Outcome, RunId, RunOptions, SyncResult
 from bq2pg_assets.engine.sync import sync_table
 
 POOL = "postgres"

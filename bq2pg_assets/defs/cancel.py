@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from dagster._utils.interrupts import capture_interrupts, pop_captured_interrupt
 
-from bq2pg_assets.engine.model import CancelToken
+from bq2pg_assets.engine.cancel import CancelToken
 
 T = TypeVar("T")
 LOOK_SECONDS = 0.2

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Copied
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError
 from bq2pg_assets.engine.model import (
-    CancelToken,
     Check,
     Export,
     Outcome,

@@ -16,10 +16,10 @@ from google.cloud import bigquery
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import export_sql
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, ConfigError
 from bq2pg_assets.engine.google_errors import bigquery_errors, source_error
 from bq2pg_assets.engine.model import (
-    CancelToken,
     Cursor,
     Estimate,
     Export,

@@ -5,9 +5,10 @@ show these verdicts.
 """
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Copied
 from bq2pg_assets.engine.errors import VerifyError
-from bq2pg_assets.engine.model import CancelToken, Check, Export, SyncPlan
+from bq2pg_assets.engine.model import Check, Export, SyncPlan
 from bq2pg_assets.engine.postgres import TargetSession
 
 ROW_COUNT = "row_count"

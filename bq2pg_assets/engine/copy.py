@@ -11,9 +11,10 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from threading import Lock
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import VerifyError
-from bq2pg_assets.engine.model import CancelToken, Progress, Shard, SyncPlan
+from bq2pg_assets.engine.model import Progress, Shard, SyncPlan
 from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.shards import GcsShards, ParquetShard
 

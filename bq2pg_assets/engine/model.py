@@ -4,15 +4,11 @@ Belongs here: what more than one module of the engine speaks of. Does not: anyth
 connects, reads a clock or decides. Words follow docs/glossary.md.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any, Literal
-
-from bq2pg_assets.engine.errors import CancelledError
+from typing import Literal
 
 CursorValue = datetime | date
 CURSOR_TYPES = ("TIMESTAMP", "DATETIME", "DATE")
@@ -188,14 +184,26 @@ class TargetColumn:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a target's rows and cursor were last loaded from: a table's path, or `query`."""
+
+    source: str
+    cursor_column: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What PostgreSQL says of the target: `kind` is None when there is no such relation."""
+    """What PostgreSQL says of the target.
+
+    `kind` is None when there is no such relation, `origin` when no load of it is recorded.
+    """
 
     kind: str | None
     columns: tuple[TargetColumn, ...] = ()
     has_rows: bool = False
     owned: bool = False
     unique_keys: tuple[frozenset[str], ...] = ()
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +251,17 @@ class SyncPlan:
     bytes_probed: int = 0
     max_bytes_billed: int | None = None
     parallelism: int = 2
+
+    @property
+    def origin(self) -> Origin:
+        """Where the rows come from, as sync_history keeps it."""
+        return origin_of(self.source_sql, self.cursor)
+
+
+def origin_of(source_sql: str, cursor: Cursor | None) -> Origin:
+    """A source's origin. Queries are not told apart: they may be reworded."""
+    source = "query" if source_sql.startswith("(") else source_sql
+    return Origin(source, cursor.column if cursor else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,58 +344,6 @@ class SyncResult:
     source: str = ""
     source_modified_at: datetime | None = None
     target_rows: int | None = None
-
-
-class CancelToken:
-    """Asks a running sync to stop, from any thread or signal handler.
-
-    The sync looks at it between batches; blocking calls register how to interrupt them with
-    `interrupting`, for example a connection's cancel.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-        self._lock = threading.RLock()  # a signal handler may cancel while its thread holds it
-        self._interrupts: dict[object, Callable[[], Any]] = {}
-
-    def cancel(self) -> None:
-        """Ask to stop and interrupt what is blocking. Safe to call more than once.
-
-        The lock is held throughout: an interrupt never hits what follows the block it is for.
-        """
-        self._event.set()
-        with self._lock:
-            for interrupt in list(self._interrupts.values()):
-                interrupt()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether someone asked to stop."""
-        return self._event.is_set()
-
-    def wait(self, seconds: float, *, where: str) -> None:
-        """Sleep for so long, or less when cancelled. Raises CancelledError."""
-        self._event.wait(seconds)
-        self.check(where)
-
-    def check(self, where: str) -> None:
-        """Raise CancelledError when someone asked to stop."""
-        if self.cancelled:
-            raise CancelledError(where)
-
-    @contextmanager
-    def interrupting(self, interrupt: Callable[[], Any]) -> Iterator[None]:
-        """While inside, `cancel()` also calls `interrupt`."""
-        key = object()
-        with self._lock:
-            self._interrupts[key] = interrupt
-        try:
-            if self.cancelled:
-                interrupt()
-            yield
-        finally:
-            with self._lock:
-                del self._interrupts[key]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,14 @@ from bq2pg_assets.engine.model import (
     CursorValue,
     ExportWay,
     Mode,
+    Origin,
     Probe,
     RunOptions,
     SourceFacts,
     SyncPlan,
     TargetFacts,
     Window,
+    origin_of,
 )
 from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
 
@@ -70,6 +72,8 @@ def decide(
     if publish is Mode.MERGE:
         _refuse_without_unique_key(table, columns, target, key=key)
     probes = publish is not Mode.REPLACE and cursor is not None and cursor.value is not None
+    if probes:
+        _refuse_other_origin(table, target, now=origin_of(facts.sql, cursor))
     if probes and options.where and publish is Mode.APPEND:
         raise ConfigError(
             f"table {table.name}",
@@ -241,6 +245,20 @@ def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refr
             expected="an empty table, or none",
             way_out="Choose another target, empty the table, or replace its content once with "
             "--full-refresh (full_refresh: true in Dagster).",
+        )
+
+
+def _refuse_other_origin(table: TableConfig, target: TargetFacts, *, now: Origin) -> None:
+    """A cursor that was read elsewhere: rows below it here would never be loaded."""
+    if target.origin is not None and target.origin != now:
+        before = target.origin
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"cursor {now.cursor_column} of {now.source}, but the stored one was read from "
+            f"{before.cursor_column} of {before.source}",
+            expected="one source and one cursor column as long as rows are only added",
+            way_out="Load everything once with --full-refresh (full_refresh: true in Dagster), "
+            "or choose another target.",
         )
 
 

@@ -17,9 +17,9 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from bq2pg_assets.engine import postgres_sql, state
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
-    CancelToken,
     Column,
     CursorValue,
     Mode,
@@ -110,7 +110,7 @@ class PostgresTarget:
     def describe(self, target: TargetName) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded. Takes no lock."""
         with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
-            return _describe(conn, target)
+            return _describe(conn, target, own_schema=self.state_schema)
 
     def status(self) -> list[TableStatus]:
         """The last attempt of every table."""
@@ -173,7 +173,7 @@ class TargetSession:
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded."""
         with postgres_errors(self._where):
-            return _describe(self._conn, self.target)
+            return _describe(self._conn, self.target, own_schema=self._database.state_schema)
 
     def record_plan(self, plan: SyncPlan) -> None:
         """Show in sync_history what was decided."""
@@ -351,7 +351,7 @@ def _parts(conninfo: str) -> dict[str, Any]:
 
 
 def _describe(
-    conn: psycopg.Connection[Any], target: TargetName
+    conn: psycopg.Connection[Any], target: TargetName, *, own_schema: str
 ) -> tuple[TargetFacts, CursorValue | None]:
     stored = state.read_cursor(conn, target)
     found = conn.execute(FACTS, [target.schema, target.table]).fetchone()
@@ -365,6 +365,7 @@ def _describe(
         columns=columns,
         has_rows=kind in ("r", "p") and _has_rows(conn, target),
         owned=stored.known,
+        origin=state.read_origin(conn, own_schema, target),
         unique_keys=keys,
     )
     return facts, stored.last_synced_at

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as pg
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, TargetError
-from bq2pg_assets.engine.model import CancelToken
 
 # Class 08 connection, 53 resources, 57P shutdown; 40001 serialization, 40P01 deadlock,
 # 55P03 lock not available.

@@ -16,9 +16,10 @@ from google.api_core.exceptions import NotFound
 from google.cloud.storage import Client
 from google.cloud.storage.exceptions import DataCorruption
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import StorageError
 from bq2pg_assets.engine.google_errors import storage_errors
-from bq2pg_assets.engine.model import CancelToken, RunId, Shard
+from bq2pg_assets.engine.model import RunId, Shard
 
 ROOT = "bq2pg"
 # 8,192 rows: faster and smaller than 64 k in the measurements of the COPY route.

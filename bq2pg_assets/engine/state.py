@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from bq2pg_assets.engine.model import (
     CursorValue,
+    Origin,
     Outcome,
     RunId,
     SyncPlan,
@@ -43,6 +44,8 @@ CREATE TABLE IF NOT EXISTS {} (
   outcome            text NOT NULL,
   mode               text,
   export_way         text,
+  source             text,
+  cursor_column      text,
   window_low         timestamp,
   window_high        timestamp,
   rows               bigint,
@@ -116,6 +119,20 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
     return State(known=row is not None, last_synced_at=row[0] if row else None)
 
 
+def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
+    """What the last load of `target` read, as far as it is recorded."""
+    if not _exists(conn, "SELECT to_regclass(%s)", _quoted(own_schema, HISTORY)):
+        return None
+    row = conn.execute(
+        sql.SQL(
+            "SELECT source, cursor_column FROM {} WHERE target = %s AND outcome = %s "
+            "ORDER BY id DESC LIMIT 1"
+        ).format(_with_values(own_schema, HISTORY)),
+        [str(target), Outcome.LOADED],
+    ).fetchone()
+    return Origin(*row) if row is not None else None
+
+
 def write_cursor(conn: Connection[Any], target: TargetName, value: CursorValue | None) -> None:
     """Store the cursor in the transaction that publishes the rows."""
     conn.execute(
@@ -171,12 +188,14 @@ def record_plan(conn: Connection[Any], own_schema: str, *, attempt: int, plan: S
     window = plan.window
     conn.execute(
         sql.SQL(
-            "UPDATE {} SET mode = %s, export_way = %s, window_low = %s, window_high = %s, "
-            "cursor_before = %s WHERE id = %s"
+            "UPDATE {} SET mode = %s, export_way = %s, source = %s, cursor_column = %s, "
+            "window_low = %s, window_high = %s, cursor_before = %s WHERE id = %s"
         ).format(_table(own_schema, HISTORY)),
         [
             plan.publish,
             plan.way,
+            plan.origin.source,
+            plan.origin.cursor_column,
             as_stored(window.low) if window else None,
             as_stored(window.high) if window else None,
             as_stored(plan.cursor.value) if plan.cursor else None,

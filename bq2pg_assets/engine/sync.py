@@ -13,9 +13,9 @@ from bq2pg_assets.engine import checks
 from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import copy_shards
 from bq2pg_assets.engine.model import (
-    CancelToken,
     CursorValue,
     Estimate,
     Progress,

@@ -18,9 +18,9 @@ from dagster._core.execution.api import execute_run
 from bq2pg_assets.config.load import LoadedTables, TableProblem
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.defs.build import build_definitions
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError
 from bq2pg_assets.engine.model import (
-    CancelToken,
     Check,
     Column,
     ExportWay,

@@ -20,8 +20,9 @@ from psycopg.rows import dict_row
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.bigquery import BigQuerySource
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError
-from bq2pg_assets.engine.model import CancelToken, Progress, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import Progress, RunId, RunOptions, SyncResult
 from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.sync import sync_table

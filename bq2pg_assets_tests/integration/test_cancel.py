@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError
-from bq2pg_assets.engine.model import CancelToken, Mode, Shard
+from bq2pg_assets.engine.model import Mode, Shard
 from bq2pg_assets.engine.shards import GcsShards, ParquetShard
 from bq2pg_assets_tests.integration.helpers import (
     DEADLINE,

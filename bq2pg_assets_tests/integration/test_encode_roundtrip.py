@@ -22,8 +22,9 @@ from psycopg import sql
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import postgres_sql
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
-from bq2pg_assets.engine.model import CancelToken, Shard, SourceField, TargetName
+from bq2pg_assets.engine.model import Shard, SourceField, TargetName
 from bq2pg_assets.engine.postgres import CopySink, PostgresTarget
 from bq2pg_assets.engine.shards import ParquetShard
 from bq2pg_assets.engine.typemap import RULES, map_columns

@@ -9,8 +9,9 @@ import uuid
 import psycopg
 import pytest
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, LockedError, SourceError
-from bq2pg_assets.engine.model import CancelToken, Outcome, RunId
+from bq2pg_assets.engine.model import Outcome, RunId
 from bq2pg_assets_tests.integration.helpers import Gate, World, background, moment
 
 QUERY = "SELECT {} AS id, TIMESTAMP '2024-01-0{} 00:00:00+00' AS max_ingested_at"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bq2pg_assets.engine.model import ExportWay, Mode, Outcome
+from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.engine.model import ExportWay, Mode, Outcome, RunOptions
 from bq2pg_assets_tests.integration.helpers import Row, World, moment
 
 DAY = "TIMESTAMP '2024-01-0{} 10:00:00.000001+00'"
@@ -190,6 +191,19 @@ def test_a_missing_cursor_means_a_full_load_that_replaces(growing: World) -> Non
         assert (result.publish, result.rows) == (Mode.REPLACE, 3), forget
         assert growing.cursor() == at(2)
     same_as_source(growing)
+
+
+def test_a_cursor_is_not_carried_over_to_another_column_or_source(growing: World) -> None:
+    other = growing.make_source("SELECT *, max_ingested_at AS at FROM {d}.source", name="other")
+    same = growing.make_source("SELECT *, max_ingested_at AS at FROM {d}.source", name="source")
+    growing.sync(mode="append", source=same)
+    for changed in ({"source": same, "cursor": "at"}, {"source": other}):
+        with pytest.raises(ConfigError, match="the stored one was read from max_ingested_at of"):
+            growing.sync(mode="append", **changed)
+        assert growing.cursor() == at(2)
+    renewed = growing.sync(mode="append", source=other, options=RunOptions(full_refresh=True))
+    assert (renewed.publish, renewed.rows) == (Mode.REPLACE, 3)
+    assert growing.sync(mode="append", source=other).outcome is Outcome.NOTHING_NEW
 
 
 def test_sync_state_is_exactly_as_promised(world: World) -> None:

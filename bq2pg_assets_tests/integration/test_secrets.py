@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError
-from bq2pg_assets.engine.model import CancelToken, Shard
+from bq2pg_assets.engine.model import Shard
 from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets_tests.integration.helpers import World

@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError
-from bq2pg_assets.engine.model import CancelToken, RunId, RunOptions, TargetName
+from bq2pg_assets.engine.model import RunId, RunOptions, TargetName
 
 PATIENCE = 30.0
 

@@ -15,6 +15,7 @@ from bq2pg_assets.engine.errors import (
 )
 from bq2pg_assets.engine.model import (
     Mode,
+    Origin,
     RunOptions,
     SourceFacts,
     SourceField,
@@ -42,6 +43,8 @@ from bq2pg_assets_tests.unit.planned import (
 
 WITH_MORE = replace(OURS, columns=(*THERE, TargetColumn("more", "text", True, False)))
 NARROW = replace(OURS, columns=(TargetColumn("id", "integer", True, False),))
+OF_OTHER_COLUMN = replace(OURS, origin=Origin(FACTS.sql, "old"))
+OF_OTHER_TABLE = replace(OURS, origin=Origin("`p`.`d`.`other`", "at"))
 REPEATED = replace(FACTS, fields=(FIELDS[0], SourceField("at", "TIMESTAMP", "REPEATED")))
 TEXT = replace(FACTS, fields=(FIELDS[0], SourceField("at", "STRING")))
 REFUSED: list[
@@ -51,6 +54,8 @@ REFUSED: list[
     (MERGE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (REPLACE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (APPEND, OURS, WHERE, FACTS, ConfigError, "Add full_refresh to load only these rows"),
+    (APPEND, OF_OTHER_COLUMN, PLAIN, FACTS, ConfigError, "read from old of .*--full-refresh"),
+    (APPEND, OF_OTHER_TABLE, PLAIN, FACTS, ConfigError, "read from at of `p`.`d`.`other`"),
     (REPLACE, replace(EMPTY, kind="v"), PLAIN, FACTS, TargetError, "a view of that name"),
     (REPLACE, replace(EMPTY, kind="m"), FULL, FACTS, TargetError, "a materialized view of"),
     (REPLACE, replace(EMPTY, kind="f"), PLAIN, FACTS, TargetError, "a foreign table of"),

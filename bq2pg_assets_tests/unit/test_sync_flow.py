@@ -8,8 +8,9 @@ import logging
 
 import pytest
 
+from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, LockedError, StorageError, TargetError
-from bq2pg_assets.engine.model import CancelToken, Outcome
+from bq2pg_assets.engine.model import Outcome
 from bq2pg_assets.engine.sync import plan_table
 from bq2pg_assets_tests.unit.world import NEW, OLD, World
 
