@@ -20,8 +20,8 @@ demo: setup ## local stack, demo data, one sync, Dagster's UI
 sync: setup ## the same without the UI
 	$(BQ2PG) local demo --no-ui
 
-test: setup ## all tests but the slow ones, on the local stack
-	$(PY) -m pytest -m "not slow"
+test: setup ## the whole suite, on the local stack
+	$(PY) -m pytest
 
 lint: setup ## ruff and codespell
 	$(PY) -m ruff check .

@@ -31,6 +31,7 @@ from bq2pg_assets.engine.model import (
     Shard,
     SourceFacts,
     SourceField,
+    Spent,
     SyncPlan,
     SyncResult,
     TargetColumn,
@@ -275,7 +276,7 @@ class FakeSession:
         self.journal("session.finish")
         self._attempt["outcome"] = result.outcome
 
-    def fail(self, error: str, *, outcome: Outcome, seconds: float) -> None:
+    def fail(self, error: str, *, outcome: Outcome, spent: Spent) -> None:
         self.journal("session.fail")
         if self._attempt["outcome"] is Outcome.RUNNING:
             self._attempt.update(outcome=outcome, error=error)

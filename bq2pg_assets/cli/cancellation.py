@@ -63,6 +63,6 @@ def _write(control: str, text: str = "") -> None:
 
 
 def _leave_at_once() -> None:
-    """Without cleaning: staging and exported objects stay until a later run removes them."""
+    """Without cleaning: the staging table and exported objects stay; they harm nothing."""
     _write(SHOW_CURSOR)  # the live display hides it
     os._exit(ExitCode.INTERRUPTED)

@@ -120,11 +120,11 @@ def _last_attempts() -> list[ResultRow]:
     from bq2pg_assets.settings import load_settings
 
     settings = load_settings()
-    known = {one.table: one for one in postgres_target(settings).status()}
+    known = {one.target: one for one in postgres_target(settings).status()}
     tables = load_tables(settings.tables, environment=settings.env).tables
     return [
-        result_table.from_status(known[table.name])
-        if table.name in known
+        result_table.from_status(known[str(table.target_name)])
+        if str(table.target_name) in known
         else ResultRow(table.name, table.mode, ended="never synced", good=False)
         for table in tables
     ]

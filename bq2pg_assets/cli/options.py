@@ -19,7 +19,12 @@ FullRefresh = Annotated[
     bool, typer.Option("--full-refresh", help="Ignore the cursor and replace the whole content.")
 ]
 Limit = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Stop after so many rows, per table.")
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Stop after so many rows; those of one cursor value stay together.",
+    ),
 ]
 Where = Annotated[
     str | None,

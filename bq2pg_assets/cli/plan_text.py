@@ -14,7 +14,7 @@ from bq2pg_assets.engine.model import Column, Estimate, ExportWay, Mode, SyncPla
 
 QUERY_WIDTH = 90
 PUBLISH = {
-    Mode.REPLACE: "replace: all rows anew, swapped in at the end",
+    Mode.REPLACE: "replace: all rows anew, in one transaction",
     Mode.APPEND: "append: the new rows are added",
     Mode.MERGE: "merge: rows are inserted or updated by ({key})",
 }

@@ -30,8 +30,8 @@ def status(as_json: options.Json = False) -> None:
 
     settings = load_settings()
     loaded = load_tables(settings.tables, environment=settings.env)
-    known = {one.table: one for one in postgres_target(settings).status()}
-    found = {table.name: known.get(table.name) for table in loaded.tables}
+    known = {one.target: one for one in postgres_target(settings).status()}
+    found = {table.name: known.get(str(table.target_name)) for table in loaded.tables}
     if as_json:
         output.say(json.dumps([as_object(*one) for one in found.items()], indent=2))
     else:

@@ -106,7 +106,8 @@ class TableConfig(_Model):
     update the rows above the cursor by key."""
     cursor: Text | None = "max_ingested_at"
     """The TIMESTAMP, DATETIME or DATE column that grows with every change; append and merge
-    load only rows above the last value. null with merge: every row, each time."""
+    load only rows above the last value, so a row that comes later with an equal one is missed.
+    null with merge: every row, each time."""
     key: Names = ()
     """The columns that identify a row; needed by merge. Default: BigQuery's primary key."""
     columns: dict[str, ColumnConfig] = {}

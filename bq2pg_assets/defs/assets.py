@@ -40,7 +40,8 @@ class SyncRunConfig(dg.Config):
         description="Ignore the cursor, read the whole source and replace the table's content.",
     )
     limit: int | None = Field(
-        default=None, description="Stop after so many rows, to try a table out. 1 or more."
+        default=None,
+        description="Stop after so many rows; rows with the same cursor value stay together.",
     )
     where: str | None = Field(
         default=None,

@@ -118,7 +118,8 @@ def build_source_sensor(
     ) -> dg.SensorResult:
         with bigquery.source() as source:
             answers = ask(watched, source)
-        loaded = {status.table: status.source_modified_at for status in postgres.target().status()}
+        held = {one.target: one.source_modified_at for one in postgres.target().status()}
+        loaded = {table.name: held.get(str(table.target_name)) for table in watched}
         cursor = SourceCursor.model_validate_json(context.cursor or "{}")
         busy = busy_assets(context.instance, watched)
         decision = decide(answers, loaded=loaded, busy=busy, cursor=cursor)

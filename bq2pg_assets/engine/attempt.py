@@ -20,6 +20,7 @@ from bq2pg_assets.engine.model import (
     Progress,
     RunId,
     SourceFacts,
+    Spent,
     SyncPlan,
     SyncResult,
 )
@@ -44,6 +45,8 @@ class Attempt:
         self.table, self.run, self.cancel, self.report = table, run, cancel, report
         self._cost = cost
         self.phases: dict[str, float] = {}
+        self.job_id: str | None = None
+        self.bytes_billed = 0
         self._start = time.monotonic()
 
     @property
@@ -66,6 +69,17 @@ class Attempt:
         finally:
             self.phases[name] = round(time.monotonic() - start, 3)
 
+    @property
+    def spent(self) -> Spent:
+        """What has been used up so far."""
+        return Spent(
+            seconds=round(self.seconds, 3),
+            phases=dict(self.phases),
+            job_id=self.job_id,
+            bytes_billed=self.bytes_billed,
+            cost=self._cost(self.bytes_billed),
+        )
+
     def result(
         self,
         plan: SyncPlan,
@@ -77,7 +91,6 @@ class Attempt:
     ) -> SyncResult:
         """What the attempt has done so far; without an export there was nothing new."""
         before = plan.cursor.value if plan.cursor else None
-        billed = plan.bytes_probed + (export.bytes_billed if export else 0)
         return SyncResult(
             table=plan.table,
             target=plan.target,
@@ -96,8 +109,8 @@ class Attempt:
             prefix=export.prefix if export else None,
             way=plan.way if export else None,
             bytes_processed=export.bytes_processed if export else 0,
-            bytes_billed=billed,
-            cost=self._cost(billed),
+            bytes_billed=self.bytes_billed,
+            cost=self._cost(self.bytes_billed),
             location=plan.location,
             source=plan.source_sql,
             # A partial run is not up to that change: some rows may be left out.
@@ -126,7 +139,7 @@ def recorded(session: TargetSession, attempt: Attempt) -> Iterator[None]:
         told = str(error) or type(error).__name__
         _try(
             "record the failure",
-            lambda: session.fail(told, outcome=outcome, seconds=attempt.seconds),
+            lambda: session.fail(told, outcome=outcome, spent=attempt.spent),
         )
         raise
 

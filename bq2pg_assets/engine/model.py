@@ -347,8 +347,22 @@ class SyncResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What an attempt used up before it failed: seconds, bytes billed, US dollars."""
+
+    seconds: float
+    phases: Mapping[str, float]
+    job_id: str | None
+    bytes_billed: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
 class TableStatus:
-    """The last attempt and the cursor of one table, for people to read."""
+    """The last attempt at one target and its cursor, for people to read.
+
+    `table` is the name it was configured under then; `target` as in `sync_state`.
+    """
 
     table: str
     outcome: Outcome
@@ -361,3 +375,4 @@ class TableStatus:
     run_id: str
     error: str | None = None
     source_modified_at: datetime | None = None
+    target: str = ""

@@ -243,8 +243,9 @@ def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refr
             f"target {name}",
             met="a table with rows that bq2pg did not load",
             expected="an empty table, or none",
-            way_out="Choose another target, empty the table, or replace its content once with "
-            "--full-refresh (full_refresh: true in Dagster).",
+            way_out="Choose another target, empty the table, or replace its content once: with "
+            "--full-refresh (full_refresh: true in Dagster), or by giving it a row in sync_state "
+            "with NULL as last_synced_at.",
         )
 
 

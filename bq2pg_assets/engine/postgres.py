@@ -25,6 +25,7 @@ from bq2pg_assets.engine.model import (
     Mode,
     Outcome,
     RunId,
+    Spent,
     SyncPlan,
     SyncResult,
     TableStatus,
@@ -231,7 +232,7 @@ class TargetSession:
                 self._conn, self._database.state_schema, attempt=self._attempt, result=result
             )
 
-    def fail(self, error: str, *, outcome: Outcome, seconds: float) -> None:
+    def fail(self, error: str, *, outcome: Outcome, spent: Spent) -> None:
         """Close the attempt of a run that failed, over a new connection if need be."""
         with self._usable_connection() as conn, postgres_errors(self._where):
             state.fail(
@@ -240,7 +241,7 @@ class TargetSession:
                 attempt=self._attempt,
                 outcome=outcome,
                 error=error,
-                seconds=seconds,
+                spent=spent,
             )
 
     def analyze(self, *, cancel: CancelToken) -> None:

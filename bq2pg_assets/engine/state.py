@@ -19,6 +19,7 @@ from bq2pg_assets.engine.model import (
     Origin,
     Outcome,
     RunId,
+    Spent,
     SyncPlan,
     SyncResult,
     TableStatus,
@@ -74,10 +75,13 @@ UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows
 WHERE id = %(id)s"""
 
 STATUS = """
-SELECT DISTINCT ON (h.table_name) h.*,
+SELECT DISTINCT ON (h.target) h.*,
   (SELECT max(g.source_modified_at) FROM {} g
-    WHERE g.table_name = h.table_name AND g.outcome IN ('loaded', 'nothing_new')) AS loaded_from
-FROM {} h ORDER BY h.table_name, h.id DESC"""
+    WHERE g.target = h.target AND g.outcome IN ('loaded', 'nothing_new')) AS loaded_from
+FROM {} h ORDER BY h.target, h.id DESC"""
+
+# Columns that tables made by an earlier version lack.
+ADDED = ("source text", "cursor_column text")
 
 ENDED_WELL = (Outcome.LOADED, Outcome.NOTHING_NEW)
 
@@ -95,15 +99,21 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
 
     One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
     """
-    wanted = (_quoted(target_schema, STATE), _quoted(own_schema, HISTORY))
-    if all(_exists(conn, "SELECT to_regclass(%s)", name) for name in wanted):
+    newest = ADDED[-1].split()[0]
+    has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = "
+    if _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE)) and _exists(
+        conn, f"{has}'{newest}'", _quoted(own_schema, HISTORY)
+    ):
         return
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
     for schema in dict.fromkeys((target_schema, own_schema)):
         if not _exists(conn, "SELECT to_regnamespace(quote_ident(%s))", schema):
             conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     conn.execute(sql.SQL(CREATE_STATE).format(_table(target_schema, STATE)))
-    conn.execute(sql.SQL(CREATE_HISTORY).format(_table(own_schema, HISTORY)))
+    history = _table(own_schema, HISTORY)
+    conn.execute(sql.SQL(CREATE_HISTORY).format(history))
+    for column in ADDED:
+        conn.execute(sql.SQL(f"ALTER TABLE {{}} ADD COLUMN IF NOT EXISTS {column}").format(history))
 
 
 def read_cursor(conn: Connection[Any], target: TargetName) -> State:
@@ -121,12 +131,13 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
 
 def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
     """What the last load of `target` read, as far as it is recorded."""
-    if not _exists(conn, "SELECT to_regclass(%s)", _quoted(own_schema, HISTORY)):
+    has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = "
+    if not _exists(conn, f"{has}'source'", _quoted(own_schema, HISTORY)):
         return None
     row = conn.execute(
         sql.SQL(
             "SELECT source, cursor_column FROM {} WHERE target = %s AND outcome = %s "
-            "ORDER BY id DESC LIMIT 1"
+            "AND source IS NOT NULL ORDER BY id DESC LIMIT 1"
         ).format(_with_values(own_schema, HISTORY)),
         [str(target), Outcome.LOADED],
     ).fetchone()
@@ -236,20 +247,30 @@ def fail(
     attempt: int,
     outcome: Outcome,
     error: str,
-    seconds: float,
+    spent: Spent,
 ) -> None:
     """Close the attempt's row of a run that failed or was cancelled before it published."""
     conn.execute(
         sql.SQL(
             "UPDATE {} SET outcome = %s, error = %s, finished_at = clock_timestamp(), "
-            "seconds = %s WHERE id = %s AND outcome = 'running'"
+            "seconds = %s, phases = %s, job_id = %s, bytes_billed = %s, cost = %s "
+            "WHERE id = %s AND outcome = 'running'"
         ).format(_table(own_schema, HISTORY)),
-        [outcome, error.replace("\0", "\\0"), seconds, attempt],
+        [
+            outcome,
+            error.replace("\0", "\\0"),
+            spent.seconds,
+            Jsonb(dict(spent.phases)),
+            spent.job_id,
+            spent.bytes_billed,
+            spent.cost,
+            attempt,
+        ],
     )
 
 
 def statuses(conn: Connection[Any], own_schema: str) -> list[TableStatus]:
-    """The last attempt of every table."""
+    """The last attempt at every target."""
     if not _exists(conn, "SELECT to_regclass(%s)", _quoted(own_schema, HISTORY)):
         return []
     history = _table(own_schema, HISTORY)
@@ -258,6 +279,7 @@ def statuses(conn: Connection[Any], own_schema: str) -> list[TableStatus]:
     return [
         TableStatus(
             table=row["table_name"],
+            target=row["target"],
             outcome=Outcome(row["outcome"]),
             mode=row["mode"] or "",
             rows=row["rows"] or 0,

@@ -62,6 +62,7 @@ def sync_table(
                 table, source, there, cursor, options=options, cancel=attempt.cancel
             )
             session.record_plan(plan)
+            attempt.bytes_billed = plan.bytes_probed
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
         return _load(attempt, plan, facts, source=source, shards=shards, session=session)
@@ -81,8 +82,9 @@ def _load(
     prefix = shards.prefix(table.name, attempt.run)
     with cleaned(session, shards, prefix, attempt):  # 10 clean, whatever happens
         with attempt.phase("export"):  # 5 export
-            job = job_id(table.name, attempt.run.slug)
-            export = source.export(plan, prefix=prefix, job_id=job, cancel=cancel)
+            attempt.job_id = job_id(table.name, attempt.run.slug)
+            export = source.export(plan, prefix=prefix, job_id=attempt.job_id, cancel=cancel)
+            attempt.bytes_billed += export.bytes_billed
             exported = shards.list(prefix)
         with attempt.phase("copy"):  # 6 copy
             session.create_stage(plan)
@@ -93,7 +95,9 @@ def _load(
             still = source.unchanged_rows(table, facts)
             checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
             planning.refuse_empty(table, plan.publish, rows=copied.rows)
-            verdicts = checks.judge(table, plan, session=session, export=export, cancel=cancel)
+            verdicts = checks.judge(
+                table, plan, session=session, export=export, copied=copied, cancel=cancel
+            )
         with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
             result = session.publish(plan, result=result, cancel=cancel)

@@ -230,4 +230,5 @@ def _at(name: str, modified: datetime = MODIFIED) -> TableStatus:
         bytes_billed=0,
         run_id="r",
         source_modified_at=modified,
+        target=f"sales.{name}",
     )

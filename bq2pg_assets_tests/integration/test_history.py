@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.errors import CancelledError, LockedError, SourceError
+from bq2pg_assets.engine.errors import CancelledError, LockedError, SourceError, VerifyError
 from bq2pg_assets.engine.model import Outcome, RunId
 from bq2pg_assets_tests.integration.helpers import Gate, World, background, moment
 
@@ -144,3 +144,30 @@ def test_the_attempt_of_a_run_whose_session_was_cut_is_recorded_over_another_one
     assert error.retryable
     assert [row["outcome"] for row in world.history()] == ["failed"]
     world.no_leftovers()
+
+
+def test_a_failure_after_the_export_tells_the_job_and_what_it_billed(world: World) -> None:
+    world.make_source("SELECT 1 AS id, CAST(NULL AS STRING) AS v, JSON '1' AS j")
+    with pytest.raises(VerifyError):
+        world.sync(mode="replace", not_null=["v"])
+    (row,) = world.history()
+    assert row["outcome"] == "failed"
+    assert str(row["job_id"]).startswith("bq2pg_t_")
+    assert row["bytes_billed"] > 0
+    assert row["cost"] > 0
+    assert {"plan", "export", "copy", "verify"} <= row["phases"].keys()
+
+
+def test_one_name_with_two_targets_has_a_status_for_each(world: World) -> None:
+    world.make_source("SELECT 1 AS id")
+    world.sync(mode="replace")
+    world.sync(mode="replace", target="elsewhere.t")
+    assert [one.target for one in world.target().status()] == ["elsewhere.t", "public.t"]
+
+
+def test_a_history_made_by_an_earlier_version_gets_the_columns_it_lacks(world: World) -> None:
+    world.make_source("SELECT 1 AS id, TIMESTAMP '2024-01-01 00:00:00+00' AS max_ingested_at")
+    world.sync(mode="append")
+    world.pg("ALTER TABLE bq2pg.sync_history DROP COLUMN source, DROP COLUMN cursor_column")
+    assert world.sync(mode="append").outcome is Outcome.NOTHING_NEW
+    assert world.history()[-1]["cursor_column"] == "max_ingested_at"

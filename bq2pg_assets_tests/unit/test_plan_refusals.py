@@ -50,7 +50,7 @@ TEXT = replace(FACTS, fields=(FIELDS[0], SourceField("at", "STRING")))
 REFUSED: list[
     tuple[dict[str, Any], TargetFacts, RunOptions, SourceFacts, type[Bq2pgError], str]
 ] = [
-    (APPEND, THEIRS, PLAIN, FACTS, TargetError, "replace its content once with --full-refresh"),
+    (APPEND, THEIRS, PLAIN, FACTS, TargetError, "replace its content once: with --full-refresh"),
     (MERGE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (REPLACE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (APPEND, OURS, WHERE, FACTS, ConfigError, "Add full_refresh to load only these rows"),
