@@ -19,7 +19,7 @@ def test_a_full_load_is_told_and_nothing_is_written(
     for words in (
         "orders → public.orders",
         "window     all rows",
-        "replace: all rows anew, swapped in at the end; creates the table",
+        "replace: all rows anew, in one transaction; creates the table",
         "extract job (a whole plain table: free)",
         "100 rows",
         "price      free",
