@@ -82,6 +82,9 @@ FROM {} h ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
 ADDED = ("source text", "cursor_column text")
+NEWEST = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attname = 'cursor_column'"""
 
 ENDED_WELL = (Outcome.LOADED, Outcome.NOTHING_NEW)
 
@@ -99,11 +102,8 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
 
     One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
     """
-    newest = ADDED[-1].split()[0]
-    has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = "
-    if _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE)) and _exists(
-        conn, f"{has}'{newest}'", _quoted(own_schema, HISTORY)
-    ):
+    has_state = _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE))
+    if has_state and _exists(conn, NEWEST, _quoted(own_schema, HISTORY)):
         return
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
     for schema in dict.fromkeys((target_schema, own_schema)):
@@ -131,8 +131,7 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
 
 def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
     """What the last load of `target` read, as far as it is recorded."""
-    has = "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = "
-    if not _exists(conn, f"{has}'source'", _quoted(own_schema, HISTORY)):
+    if not _exists(conn, NEWEST, _quoted(own_schema, HISTORY)):
         return None
     row = conn.execute(
         sql.SQL(
