@@ -1,11 +1,16 @@
 """The demo's datasets and tables, as data.
 
-Belongs here: names, columns, descriptions, numbers of rows, and what `advance` does to each.
-Does not belong here: the rows (`demo_data.py`) and how they are loaded (`seed.py`).
+Belongs here: names, columns, descriptions, numbers of rows, what `advance` does to each, and
+where the YAML lies that syncs them. Does not belong here: the rows (`demo_data.py`) and how they
+are loaded (`seed.py`).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+# A folder of its own: the folder above it is the user's, and subfolders are not read.
+DEMO_FOLDER = Path(__file__).resolve().parents[1] / "tables" / "demo"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Metadata of the installed Python distributions, as rows of `pypi.python_packages`.
 
-Belongs here: importlib.metadata -> Arrow. It gives the demo a nested table with real content.
+Belongs here: importlib.metadata -> Arrow. It gives the demo a nested table with real content. What
+others wrote into their metadata may be malformed: it must not stop the demo.
 """
 
 import base64
@@ -8,18 +9,16 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
-from importlib.metadata import Distribution, distributions
+from decimal import Decimal, InvalidOperation
+from importlib.metadata import Distribution, PackageMetadata, distributions
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from packaging.requirements import InvalidRequirement, Requirement
 
-# name, [extras], specifier (with or without brackets), ; marker. Enough for installed metadata.
-REQUIREMENT = re.compile(
-    r"^\s*(?P<name>[\w.\-]+)\s*(?:\[[^\]]*\])?\s*\(?(?P<specifier>[^;()]*)\)?\s*(?:;(?P<marker>.*))?$"
-)
-EXTRA = re.compile(r"""extra\s*==\s*['"](?P<extra>[^'"]+)['"]""")
+# In a marker as `packaging` writes it; it has no public way to ask for the extra.
+EXTRA = re.compile(r'extra == "(?P<extra>[^"]+)"')
 
 REQUIRES = pa.struct([("name", pa.string()), ("specifier", pa.string()), ("extra", pa.string())])
 FILES = pa.struct([("path", pa.string()), ("bytes", pa.int64()), ("sha256", pa.binary())])
@@ -45,8 +44,17 @@ def python_packages() -> pa.Table:
 
 
 def _installed() -> Iterator[Distribution]:
-    # A folder left behind by an interrupted uninstall has no name.
-    return (found for found in distributions() if found.metadata["Name"])
+    # A folder left behind by an interrupted uninstall has neither.
+    return (
+        found
+        for found in distributions()
+        if _first(found.metadata, "Name") and _first(found.metadata, "Version")
+    )
+
+
+def _first(metadata: PackageMetadata, field: str) -> str | None:
+    # metadata[field] of a missing one is None, a warning or an error, depending on Python.
+    return next(iter(metadata.get_all(field) or []), None)
 
 
 def _row(found: Distribution) -> dict[str, Any]:
@@ -55,28 +63,37 @@ def _row(found: Distribution) -> dict[str, Any]:
         line.split(", ", 1) for line in metadata.get_all("Project-URL") or [] if ", " in line
     )
     return {
-        "name": metadata["Name"],
-        "version": found.version,
-        "metadata_version": Decimal(metadata["Metadata-Version"]),
-        "summary": metadata["Summary"],
+        "name": _first(metadata, "Name"),
+        "version": _first(metadata, "Version"),
+        "metadata_version": _number(_first(metadata, "Metadata-Version")),
+        "summary": _first(metadata, "Summary"),
         "classifiers": metadata.get_all("Classifier") or [],
-        "requires": [_requirement(line) for line in found.requires or []],
+        "requires": [requirement(line) for line in found.requires or []],
         "files": list(_files(found)),
         "project_urls": json.dumps(urls) if urls else None,
         "max_ingested_at": _installed_at(found),
     }
 
 
-def _requirement(line: str) -> dict[str, str | None]:
-    parsed = REQUIREMENT.match(line)
-    if parsed is None:  # name @ address
-        return {"name": line.split("@")[0].strip(), "specifier": None, "extra": None}
-    extra = EXTRA.search(parsed["marker"] or "")
+def requirement(line: str) -> dict[str, str | None]:
+    """Name, specifier and extra of a `Requires-Dist` line; a malformed one is a name as it is."""
+    try:
+        parsed = Requirement(line)
+    except InvalidRequirement:
+        return {"name": line, "specifier": None, "extra": None}
+    extra = EXTRA.search(str(parsed.marker or ""))
     return {
-        "name": parsed["name"],
-        "specifier": parsed["specifier"].strip() or None,
+        "name": parsed.name,
+        "specifier": str(parsed.specifier) or None,
         "extra": extra["extra"] if extra else None,
     }
+
+
+def _number(text: str | None) -> Decimal | None:
+    try:
+        return Decimal(text) if text else None
+    except InvalidOperation:
+        return None
 
 
 def _files(found: Distribution) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psycopg
+
+from bq2pg_assets.engine.errors import LocalStackError
 from bq2pg_assets.local import servers
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets.local.environment import ensure_environment
 from bq2pg_assets.local.processes import ProcessRef, free_port
 from bq2pg_assets.local.servers import BIGQUERY, POSTGRES, PROJECT, STORAGE, Part, Place
@@ -23,6 +27,7 @@ LOCATION = "US"
 BUCKET = "bq2pg-local-staging"
 RECORD = "stack.json"
 ORDER = (STORAGE, POSTGRES, BIGQUERY)
+EXTERNAL_SECONDS = 5  # how long a PostgreSQL of the user's own may take to accept a connection
 
 Report = Callable[[str], None]
 
@@ -65,13 +70,15 @@ def up(
 
     No PostgreSQL is started when BQ2PG_PG_DSN names one of the user's own. `emulators` is the
     folder of the emulators' environment; `emulator_variables` go to the BigQuery emulator.
-    Raises LocalStackError when a part cannot be built or started; parts that this call started
-    before are stopped again.
+    Raises LocalStackError when that one does not answer, before anything is started, and when a
+    part cannot be built or started; parts that this call started before are stopped again.
     """
     local_dir = local_dir.resolve()
     local_dir.mkdir(parents=True, exist_ok=True)
     with _locked(local_dir):
         before = _read(local_dir)
+        if _is_external(before):
+            _refuse_silent(before.postgres_dsn)
         environment = ensure_environment(emulators or emulators_dir(local_dir), report=report)
         place = Place(local_dir, environment, emulator_variables or {})
         return _start_missing(before, place, report)
@@ -108,20 +115,43 @@ def status(local_dir: Path) -> StackState:
 
 
 def environment(state: StackState) -> dict[str, str]:
-    """The variables with which the product and Google's clients reach this stack."""
+    """The variables with which the product and Google's clients reach this stack.
+
+    BQ2PG_TABLES is the demo's folder: what this BigQuery holds is the demo's.
+    """
     bigquery, storage = state.parts[BIGQUERY], state.parts[STORAGE]
     return {
         "BQ2PG_PG_DSN": state.postgres_dsn,
         "BQ2PG_BQ_PROJECT": PROJECT,
         "BQ2PG_BQ_LOCATION": LOCATION,
         "BQ2PG_GCS_BUCKET": BUCKET,
+        "BQ2PG_TABLES": str(DEMO_FOLDER),
         "BIGQUERY_EMULATOR_HOST": bigquery.url,
+        "BIGQUERY_STORAGE_EMULATOR_HOST": bigquery.notes["grpc"],
         "STORAGE_EMULATOR_HOST": storage.url,
     }
 
 
+def _refuse_silent(dsn: str) -> None:
+    """Raise LocalStackError when no connection can be made. Nothing of the address is repeated."""
+    reached = True
+    try:
+        psycopg.connect(dsn, connect_timeout=EXTERNAL_SECONDS).close()
+    except psycopg.Error:
+        reached = False
+    # Raised out here so that the error does not carry psycopg's, whose message holds the address.
+    if not reached:
+        raise LocalStackError(
+            "BQ2PG_PG_DSN",
+            met="no PostgreSQL accepts a connection at the address it holds",
+            expected="a server of your own that runs, or the variable not set",
+            way_out="`unset BQ2PG_PG_DSN` to have the stack start its own (the address of an "
+            "earlier local stack is of no use after `bq2pg local reset`), or start that server.",
+        )
+
+
 def _start_missing(before: StackState, place: Place, report: Report) -> StackState:
-    parts, started = dict(before.parts), list[Part]()
+    parts, started, external = dict(before.parts), list[Part](), _is_external(before)
 
     def port(name: str) -> int:
         return free_port(before.parts[name].port if name in before.parts else None)
@@ -133,7 +163,7 @@ def _start_missing(before: StackState, place: Place, report: Report) -> StackSta
         if not running(STORAGE):
             started.append(servers.start_storage(place, port=port(STORAGE)))
             parts[STORAGE] = started[-1]
-        if not running(POSTGRES) and not _is_external(before):
+        if not running(POSTGRES) and not external:
             started.append(servers.start_postgres(place, port=port(POSTGRES)))
             parts[POSTGRES] = started[-1]
         url = parts[STORAGE].url
@@ -146,8 +176,10 @@ def _start_missing(before: StackState, place: Place, report: Report) -> StackSta
             )
             started.append(bigquery)
             parts[BIGQUERY] = bigquery
+        # BQ2PG_PG_DSN may still hold the address its PostgreSQL had before, on another port.
+        dsn = before.postgres_dsn if external else parts[POSTGRES].url
         # Recorded before they are ready: were we killed while waiting, the next `up` finds them.
-        _write(StackState(place.local_dir, parts, _dsn(parts)))
+        _write(StackState(place.local_dir, parts, dsn))
         for part in started:
             servers.wait_ready(part, place)
             report(f"{part.name} answers on 127.0.0.1:{part.port}")
@@ -156,7 +188,7 @@ def _start_missing(before: StackState, place: Place, report: Report) -> StackSta
             servers.stop_part(part)
         raise
     names = tuple(part.name for part in started)
-    return StackState(place.local_dir, parts, _dsn(parts), names)
+    return StackState(place.local_dir, parts, dsn, names)
 
 
 # -- the record ------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The demo's rows: how many, of which types, and which of them come in December."""
 
 import datetime as dt
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,6 +9,7 @@ import pytest
 
 from bq2pg_assets.local import demo_data
 from bq2pg_assets.local.catalog import AIRLINES, FLIGHTS, PACKAGES, PLANES, TABLES, DemoTable
+from bq2pg_assets.local.packages import requirement
 
 ARROW_NAMES = {
     "STRING": "string",
@@ -93,3 +95,35 @@ def test_python_packages_show_nested_values_of_this_installation() -> None:
     assert any(len(file["sha256"] or b"") == 32 for file in pyarrow["files"])
     urls = {"name", "specifier", "extra"}
     assert all(set(one) == urls for row in rows.values() for one in row["requires"])
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "specifier", "extra"),
+    [
+        ("rich", "rich", None, None),
+        ("rich (>=14)", "rich", ">=14", None),
+        ("rich[jupyter]>=14; python_version < '4' and extra == 'all'", "rich", ">=14", "all"),
+        ("rich @ https://example.com/rich.whl", "rich", None, None),
+        ("rich >= = 14", "rich >= = 14", None, None),
+    ],
+)
+def test_a_requirement_is_read_as_pip_does_and_a_malformed_one_is_kept_as_it_is(
+    line: str, name: str, specifier: str | None, extra: str | None
+) -> None:
+    assert requirement(line) == {"name": name, "specifier": specifier, "extra": extra}
+
+
+def test_malformed_metadata_of_an_installed_distribution_does_not_stop_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, content in {
+        "odd-1.dist-info": "Metadata-Version: two\nName: odd\nVersion: 1\nRequires-Dist: >=x\n",
+        "nameless-1.dist-info": "Version: 1\n",
+    }.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "METADATA").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = {row["name"]: row for row in demo_data.rows_of(PACKAGES.id).to_pylist()}
+    assert None not in rows
+    assert rows["odd"]["metadata_version"] is None
+    assert rows["odd"]["requires"] == [{"name": ">=x", "specifier": None, "extra": None}]

@@ -5,13 +5,16 @@ import os
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from bq2pg_assets.engine.errors import LocalStackError
 from bq2pg_assets.local import processes, servers, stack
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets.local.stack import StackState
 from bq2pg_assets_tests.conftest import bigquery_client_of
 
@@ -57,6 +60,40 @@ def test_a_killed_stack_comes_up_again_with_its_data_and_down_leaves_nothing(
     stack.reset(local_dir, report=print)
     assert not (local_dir / "data").exists()
     assert not servers.fallback_folder(local_dir).exists()
+
+
+def test_an_address_of_its_own_that_the_shell_still_holds_is_not_taken_for_the_users_server(
+    local_dir: Path, emulators: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = stack.up(local_dir, report=print, emulators=emulators)
+    monkeypatch.setenv("BQ2PG_PG_DSN", first.postgres_dsn)  # eval "$(bq2pg local env)"
+    stack.down(local_dir, report=print)
+    with socket.create_server(("127.0.0.1", first.parts["postgres"].port)):
+        second = stack.up(local_dir, report=print, emulators=emulators)
+    assert "postgres" in second.started
+    assert second.postgres_dsn != first.postgres_dsn
+    with psycopg.connect(second.postgres_dsn) as connection:
+        assert connection.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_a_postgresql_of_ones_own_that_does_not_answer_is_told_before_anything_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `bq2pg local reset` a shell still holds the address of the stack that is gone."""
+    gone = f"postgresql://loader:geheim-4711@127.0.0.1:{processes.free_port()}/warehouse"
+    monkeypatch.setenv("BQ2PG_PG_DSN", gone)
+    with pytest.raises(LocalStackError) as refused:
+        stack.up(tmp_path / "local", report=print, emulators=tmp_path / "never built")
+    assert refused.value.where == "BQ2PG_PG_DSN"
+    assert "unset BQ2PG_PG_DSN" in refused.value.way_out
+    assert "geheim" not in "".join(traceback.format_exception(refused.value))
+    assert refused.value.__context__ is None
+    assert not (tmp_path / "local" / stack.RECORD).exists()
+    assert not (tmp_path / "never built").exists()
+
+
+def test_the_stacks_variables_name_the_demos_tables(stack_variables: dict[str, str]) -> None:
+    assert stack_variables["BQ2PG_TABLES"] == str(DEMO_FOLDER)
 
 
 def _write_a_row_everywhere(state: StackState) -> None:

@@ -18,7 +18,10 @@ import offline
 
 offline.install()
 
+import casts  # noqa: E402
+import json_text  # noqa: E402
 import parquet_export  # noqa: E402
+import read_rules  # noqa: E402, F401
 import service_rules  # noqa: E402
 import uvicorn  # noqa: E402
 from local_bigquery.app import app  # noqa: E402
@@ -41,10 +44,12 @@ def main(arguments: list[str]) -> None:
     settings.grpc_port = given.grpc_port
     settings.default_project_id = given.project
     settings.data_dir = given.data_dir
+    casts.install()
+    json_text.install()
     parquet_export.install()
     service_rules.install()
     service_rules.fail_interrupted_jobs()
-    server.start("127.0.0.1", given.grpc_port)
+    reading, _ = server.start("127.0.0.1", given.grpc_port)  # kept: it stops when let go
     uvicorn.run(
         app,
         host="127.0.0.1",
@@ -52,6 +57,7 @@ def main(arguments: list[str]) -> None:
         log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
+    reading.stop(None)
 
 
 main(sys.argv[1:])
