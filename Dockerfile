@@ -1,4 +1,6 @@
 # The product without the local stack: web server, daemon and code location from one image.
+# Its tables are those in bq2pg_assets/tables when it is built (the demo's, in a folder below, are
+# not loaded), or those of a mounted folder that BQ2PG_TABLES names.
 # Built in two stages, so that the final one holds no compiler and no package cache.
 FROM python:3.13-slim AS build
 WORKDIR /build

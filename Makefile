@@ -4,7 +4,7 @@ PY := .venv/bin/python
 BQ2PG := .venv/bin/bq2pg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sync test lint types check down reset clean screenshots constraints
+.PHONY: help setup demo sync test fuzz lint types check down reset clean screenshots constraints
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ sync: setup ## the same without the UI
 test: setup ## the whole suite, on the local stack
 	$(PY) -m pytest
 
+fuzz: setup ## 2,000 random tables, value by value
+	$(PY) -m pytest --hypothesis-profile=fuzz --timeout=3600 bq2pg_assets_tests/integration/test_random_types.py
+
 lint: setup ## ruff and codespell
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -31,8 +34,8 @@ lint: setup ## ruff and codespell
 types: setup ## mypy, strict
 	$(PY) -m mypy
 
-check: lint types ## lint, types, and whether Dagster can load the definitions
-	.venv/bin/dagster definitions validate -m bq2pg_assets.definitions
+check: lint types ## lint, types, and whether Dagster can load the demo's definitions
+	BQ2PG_TABLES=bq2pg_assets/tables/demo .venv/bin/dagster definitions validate -m bq2pg_assets.definitions
 
 down: setup ## stop the local stack; its data stays
 	$(BQ2PG) local down

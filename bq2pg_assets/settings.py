@@ -28,6 +28,7 @@ PREFIX = "BQ2PG_"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 SCHEMA = re.compile(r"(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,62}")
 URL = re.compile(r"https?://[^/\s@]+/?")
+HOST_PORT = re.compile(r"[^/\s@:]+:[0-9]{1,5}")
 PORTS = re.compile(r"[0-9,]*")
 
 
@@ -75,7 +76,7 @@ class ProjectSettings(BaseSettings):
     tables: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default=Path(__file__).parent / "tables", examples=["/etc/bq2pg/tables"]
     )
-    """The folder with one YAML file per table. Default: the package's own."""
+    """The folder with one YAML file per table. Default: bq2pg_assets/tables."""
     env: Environment = Field(default="development", examples=["production"])
     """The environment, whose overlay file applies: development, staging or production."""
 
@@ -87,10 +88,11 @@ class Settings(ProjectSettings):
         examples=["postgresql://loader:PASSWORD@db.example.com:5432/warehouse"]
     )
     """The PostgreSQL to write to, as an address or as key=value pairs. A secret."""
-    gcs_bucket: Annotated[str, _like(BUCKET, "is not a bucket's name; write it without gs://")] = (
-        Field(examples=["my-project-bq2pg"])
-    )
-    """The Cloud Storage bucket for the exported files; in the same location as the data."""
+    gcs_bucket: (
+        Annotated[str, _like(BUCKET, "is not a bucket's name; write it without gs://")] | None
+    ) = Field(default=None, examples=["my-project-bq2pg"])
+    """The Cloud Storage bucket for the exported files; in the same location as the data. Without
+    one, rows are read through the Storage Read API."""
     bq_project: str | None = Field(default=None, examples=["my-project"])
     """The Google Cloud project that runs and pays for the jobs. Default: the credentials'."""
     bq_location: str | None = Field(default=None, examples=["EU"])
@@ -99,6 +101,8 @@ class Settings(ProjectSettings):
         Field(default="bq2pg", examples=["bq2pg"])
     )
     """The PostgreSQL schema for bq2pg's own tables."""
+    mask_secret: SecretStr | None = Field(default=None, examples=["64 random letters and digits"])
+    """What columns with mask sha256 or hmac are hashed with; needed by these alone. A secret."""
     price_per_tib: float = Field(default=6.25, ge=0, allow_inf_nan=False, examples=["6.25"])
     """What BigQuery bills for a TiB processed on demand, in US dollars; for estimates."""
     bigquery_emulator_host: Address | None = Field(
@@ -113,6 +117,14 @@ class Settings(ProjectSettings):
         examples=["http://127.0.0.1:4443"],
     )
     """A Cloud Storage emulator to use instead of Google."""
+    bigquery_storage_emulator_host: (
+        Annotated[str, _like(HOST_PORT, "is not host:port, without http://")] | None
+    ) = Field(
+        default=None,
+        validation_alias="BIGQUERY_STORAGE_EMULATOR_HOST",
+        examples=["127.0.0.1:9060"],
+    )
+    """The Storage Read API of the BigQuery emulator (gRPC), where it is used."""
 
     @model_validator(mode="after")
     def _both_emulators(self) -> Self:
@@ -121,6 +133,10 @@ class Settings(ProjectSettings):
             missing = "storage" if self.storage_emulator_host is None else "bigquery"
             raise PydanticCustomError(
                 "one_emulator", "one emulator alone", {"field": f"{missing}_emulator_host"}
+            )
+        if self.bigquery_storage_emulator_host and self.bigquery_emulator_host is None:
+            raise PydanticCustomError(
+                "one_emulator", "the Read API alone", {"field": "bigquery_emulator_host"}
             )
         return self
 

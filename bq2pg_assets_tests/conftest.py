@@ -23,6 +23,7 @@ import psycopg
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
+from hypothesis import settings
 
 from bq2pg_assets.local import stack as local_stack
 from bq2pg_assets.local.environment import pinned_versions
@@ -31,6 +32,11 @@ from bq2pg_assets.local.stack import StackState
 ROOT = Path(__file__).resolve().parent.parent
 EMULATORS = Path(os.environ.get("BQ2PG_EMULATORS_DIR") or ROOT / ".local" / "emulators")
 RETRY_SECONDS = 20.0
+
+# 100 random examples at home, more in CI and always the same there; 2,000 by `make fuzz`.
+settings.register_profile("ci", max_examples=300, derandomize=True, database=None, print_blob=True)
+settings.register_profile("fuzz", max_examples=2000, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_report_header() -> list[str]:
@@ -47,7 +53,8 @@ def _own_environment() -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith("BQ2PG_") and not name.startswith("BQ2PG_TEST_"):
                 patch.delenv(name)
-        for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST"):
+        emulators = ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST")
+        for name in (*emulators, "BIGQUERY_STORAGE_EMULATOR_HOST"):
             patch.delenv(name, raising=False)
         # The default Retry objects are bound into the clients' signatures, so they are changed
         # in place: an emulator that answers 500 would otherwise look like a hang.

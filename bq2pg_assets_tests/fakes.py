@@ -31,14 +31,13 @@ from bq2pg_assets.engine.model import (
     Shard,
     SourceFacts,
     SourceField,
-    Spent,
     SyncPlan,
-    SyncResult,
     TargetColumn,
     TargetFacts,
     TargetName,
     Window,
 )
+from bq2pg_assets.engine.results import Spent, SyncResult
 
 Row = tuple[int, datetime | None]
 FIELDS = (SourceField("id", "INT64", "REQUIRED"), SourceField("at", "TIMESTAMP"))
@@ -105,6 +104,8 @@ class FakeSource:
         table: TableConfig,
         where: str | None,
         limit: int | None,
+        every_partition_of: str | None,
+        run: RunId,
         cancel: CancelToken,
     ) -> Probe:
         self.journal("source.probe")
@@ -119,13 +120,13 @@ class FakeSource:
     def cost(self, bytes_billed: int) -> float:
         return bytes_billed / 100
 
-    def export(self, plan: SyncPlan, *, prefix: str, job_id: str, cancel: CancelToken) -> Export:
+    def export(self, plan: SyncPlan, *, prefix: str, run: RunId, cancel: CancelToken) -> Export:
         rows = self._within(plan.window)
         step = self.rows_per_shard
         for number, start in enumerate(range(0, len(rows), step)):
             self.store.objects[f"{prefix}{number:012d}.parquet"] = rows[start : start + step]
         self.journal("source.export")
-        return Export(job_id, prefix, len(rows) + self.miscounts, 10, 20)
+        return Export(f"job_{run.slug}", prefix, len(rows) + self.miscounts, 10, 20)
 
     def _within(self, window: Window | None) -> list[Row]:
         if window is None:
@@ -176,6 +177,10 @@ class FakeParquet:
     @property
     def rows(self) -> int:
         return len(self._content)
+
+    @property
+    def size(self) -> int:
+        return self.shard.size
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for id_, at in self._content:
@@ -228,6 +233,10 @@ class FakeSession:
         self.database, self.journal, self.target = database, database.journal, target
         self.stage = TargetName("bq2pg", f"stage_{run.slug}")
         self._attempt = database.history[-1]
+
+    def drop_leftovers(self, *, cancel: CancelToken) -> None:
+        self.journal("session.drop_leftovers")
+        self.database.stages.clear()
 
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         self.journal("session.describe")

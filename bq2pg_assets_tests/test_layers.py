@@ -22,21 +22,44 @@ LAYERS: list[tuple[str, ...]] = [
     (NAME, "engine"),
     ("engine.errors", "engine.redact"),
     ("engine.model", "engine.cancel"),
+    ("engine.results",),
     ("config",),
-    *[("engine.wire",), ("engine.typemap",), ("engine.postgres_sql",)],
-    *[("engine.export_sql",), ("engine.encode",), ("engine.plan",)],
+    *[
+        ("engine.wire", "engine.nested", "engine.nul"),
+        ("engine.typemap",),
+        ("engine.postgres_sql",),
+    ],
+    *[
+        ("engine.export_sql", "engine.evolve"),
+        ("engine.encode", "engine.shape"),
+        ("engine.ways",),
+        ("engine.plan",),
+    ],
+    ("engine.google_reasons",),
     ("engine.google_errors", "engine.postgres_errors"),
     ("engine.state",),
-    ("engine.bigquery", "engine.shards", "engine.postgres"),
+    ("engine.bigquery", "engine.shards", "engine.read_api", "engine.postgres"),
     ("engine.copy",),
     ("engine.checks", "engine.attempt"),
     ("engine.sync",),
     ("settings",),
-    ("clients", "local", "tables"),
+    ("clients", "local"),
     ("defs", "cli"),
     ("definitions",),
 ]
-PURE = ("plan", "typemap", "export_sql", "postgres_sql", "encode", "wire")
+PURE = (
+    "plan",
+    "ways",
+    "evolve",
+    "typemap",
+    "export_sql",
+    "postgres_sql",
+    "encode",
+    "wire",
+    "nested",
+    "nul",
+    "shape",
+)
 # (importer, imported): why this arrow may point up or sideways.
 EXCEPTIONS = {
     ("config.schema", "settings"): "publishes the list of variables beside the YAML's schema",
@@ -46,6 +69,7 @@ EXCEPTIONS = {
 IO = {
     "bigquery": {"google_errors"},
     "shards": {"google_errors"},
+    "read_api": {"google_errors"},
     "postgres": {"postgres_errors", "state"},
     "state": set(),
     "google_errors": set(),

@@ -1,16 +1,15 @@
-"""`bq2pg`: the commands, their order in the help, and what becomes of an error.
+"""`bq2pg`: the commands and their order in the help.
 
 Belongs here: assembling and the entry point. Does not: what a command does.
 """
 
-import sys
 from typing import Annotated
 
 import typer
 
 from bq2pg_assets.cli import exit_codes, output
 from bq2pg_assets.cli.check import check
-from bq2pg_assets.cli.exit_codes import ExitCode
+from bq2pg_assets.cli.entry import leave_with
 from bq2pg_assets.cli.local import app as local
 from bq2pg_assets.cli.plan import plan
 from bq2pg_assets.cli.status import status
@@ -20,7 +19,7 @@ app = typer.Typer(
     name="bq2pg",
     no_args_is_help=True,
     add_completion=False,
-    # Errors are put into words by main(); a traceback may hold values that are nobody's business.
+    # Errors are put into words by entry.py; a traceback may hold values that are nobody's business.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     # Plain help: drawn by rich it takes twice as long to come.
@@ -53,15 +52,8 @@ app.add_typer(local, name="local")
 
 
 def main() -> None:
-    """The console script. Every error leaves through here, in words and with its exit code."""
-    try:
-        app(prog_name="bq2pg")
-    except Exception as error:  # what is not a Bq2pgError is said to be unexpected
-        output.print_error(error)
-        sys.exit(exit_codes.code_of(error))
-    except KeyboardInterrupt:
-        output.note("interrupted")
-        sys.exit(ExitCode.INTERRUPTED)
+    """The console script."""
+    leave_with(lambda: app(prog_name="bq2pg"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bq2pg_assets.cli import exit_codes, output, result_table
+from bq2pg_assets.cli.entry import leave_with
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.cli.one_table import Arguments, parse, parser
 from bq2pg_assets.engine.model import RunOptions
@@ -27,14 +28,7 @@ SEEN_BY_ALL = (
 
 def main() -> None:
     """The console script."""
-    try:
-        sys.exit(run(sys.argv[1:]))
-    except Exception as error:  # what is not a Bq2pgError is said to be unexpected
-        output.print_error(error)
-        sys.exit(exit_codes.code_of(error))
-    except KeyboardInterrupt:
-        output.note("interrupted")
-        sys.exit(ExitCode.INTERRUPTED)
+    leave_with(lambda: run(sys.argv[1:]))
 
 
 def run(argv: Sequence[str]) -> ExitCode:

@@ -19,6 +19,7 @@ from bq2pg_assets.engine.model import SourceFacts
 if TYPE_CHECKING:
     from bq2pg_assets.config.table import TableConfig
     from bq2pg_assets.engine.bigquery import BigQuerySource
+    from bq2pg_assets.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,12 @@ def _answers() -> Iterator[Answer]:
         yield Answer("settings", error=error)
         return
     yield Answer("settings", "every variable is well formed")
-    from bq2pg_assets.cli import parts
+    from bq2pg_assets import clients
 
-    yield asked("PostgreSQL", lambda: parts.postgres_target(settings).check())
-    yield asked("bucket", lambda: parts.gcs_shards(settings).check())
+    yield asked("PostgreSQL", lambda: clients.postgres_target(settings).check())
+    yield asked("bucket", lambda: _bucket(settings))
     try:
-        source = parts.bigquery_source(settings)
+        source = clients.bigquery_source(settings)
     except Bq2pgError as error:
         yield Answer("BigQuery", error=error)
         return
@@ -102,6 +103,19 @@ def asked(about: str, question: Callable[[], str]) -> Answer:
         return Answer(about, question())
     except Bq2pgError as error:
         return Answer(about, error=error)
+
+
+def _bucket(settings: "Settings") -> str:
+    from bq2pg_assets import clients
+
+    shards = clients.gcs_shards(settings)
+    if shards is not None:
+        return shards.check()
+    clients.read_client(settings).transport.close()
+    return (
+        "BQ2PG_GCS_BUCKET is not set: rows are read through the Storage Read API; export: extract "
+        "and export_data need a bucket"
+    )
 
 
 def _source(source: "BigQuerySource", table: "TableConfig") -> str:

@@ -22,8 +22,8 @@ from bq2pg_assets.local import seed, stack
 
 # With its dagster.yaml; an installed wheel has none, and Dagster's own settings do as well.
 REPOSITORY = Path(__file__).resolve().parents[2]
-# The demo brings its own tables and is no deployment, whatever the shell is set to.
-NOT_HERE = ("BQ2PG_TABLES", "BQ2PG_ENV", "BQ2PG_STATE_SCHEMA")
+# The demo is no deployment, whatever the shell is set to. Its tables the stack's variables name.
+NOT_HERE = ("BQ2PG_ENV", "BQ2PG_STATE_SCHEMA")
 
 
 def run_demo(local_dir: Path, *, port: int | None) -> ExitCode:
@@ -115,7 +115,7 @@ def _sync_by_dagster(local_dir: Path, folder: Path) -> int:
 
 def _last_attempts() -> list[ResultRow]:
     """What `sync_history` knows of the configured tables."""
-    from bq2pg_assets.cli.parts import postgres_target
+    from bq2pg_assets.clients import postgres_target
     from bq2pg_assets.config.load import load_tables
     from bq2pg_assets.settings import load_settings
 

@@ -27,7 +27,7 @@ app = typer.Typer(
     "(BQ2PG_LOCAL_DIR names another).",
 )
 
-HINT = 'eval "$(bq2pg local env)" lets this shell use it.'
+HINT = 'eval "$(bq2pg local env)" lets this shell use it, with the demo\'s tables.'
 NoUi = Annotated[bool, typer.Option("--no-ui", help="Leave Dagster's page out.")]
 Port = Annotated[
     int,
@@ -88,7 +88,10 @@ def advance() -> None:
 
 @app.command()
 def env() -> None:
-    """Print `export` lines for a shell: eval "$(bq2pg local env)"."""
+    """Print `export` lines for a shell: eval "$(bq2pg local env)".
+
+    The shell then has the demo's tables; set BQ2PG_TABLES afterwards for other ones.
+    """
     from bq2pg_assets.local import stack
 
     for line in export_lines(stack.environment(running_stack())):

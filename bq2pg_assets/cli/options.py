@@ -23,12 +23,17 @@ Limit = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Stop after so many rows; those of one cursor value stay together.",
+        help="Stop after so many rows; those of one cursor value stay together. "
+        "Needs --full-refresh too where it would replace rows by fewer.",
     ),
 ]
 Where = Annotated[
     str | None,
-    typer.Option(metavar="SQL", help="A BigQuery condition that rows must meet, per table."),
+    typer.Option(
+        metavar="SQL",
+        help="A BigQuery condition that rows must meet, per table. "
+        "Needs --full-refresh too where it would replace rows by fewer.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 

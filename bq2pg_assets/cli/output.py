@@ -75,6 +75,11 @@ def show_tracebacks(wanted: bool) -> None:
     _tracebacks = wanted
 
 
+def tracebacks_shown() -> bool:
+    """Whether `--debug` was given."""
+    return _tracebacks
+
+
 def print_error(error: BaseException, *, write: Callable[[str], None] = note) -> None:
     """The error on stderr. A traceback only for the unexpected, and only with `--debug`."""
     if _tracebacks and not isinstance(error, Bq2pgError):

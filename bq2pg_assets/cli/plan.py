@@ -4,6 +4,7 @@ Belongs here: the command. Does not: the words of a plan (plan_text.py), plannin
 """
 
 import json
+import uuid
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from bq2pg_assets.cli import options, output, plan_text
 from bq2pg_assets.cli.exit_codes import code_of_all
 from bq2pg_assets.cli.selection import select
 from bq2pg_assets.engine.errors import Bq2pgError
+from bq2pg_assets.engine.model import RunId
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show how every column is mapped.")]
 
@@ -42,12 +44,20 @@ def plan(
     from bq2pg_assets.clients import engine_parts
     from bq2pg_assets.engine.sync import plan_table
 
-    source, _, target = engine_parts(settings)
+    source, shards, target = engine_parts(settings)
     found: list[dict[str, Any]] = []
     errors: list[Bq2pgError] = list(chosen.errors)
+    run = RunId(str(uuid.uuid4()))
     for table in chosen.tables:
         try:
-            made, estimate = plan_table(table, source=source, target=target, options=wanted)
+            made, estimate = plan_table(
+                table,
+                source=source,
+                target=target,
+                run=run,
+                options=wanted,
+                has_bucket=shards is not None,
+            )
         except Bq2pgError as error:
             errors.append(error)
             found.append(plan_text.error_json(table.name, error))

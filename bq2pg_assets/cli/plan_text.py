@@ -21,6 +21,7 @@ PUBLISH = {
 WAY = {
     ExportWay.EXTRACT: "extract job",
     ExportWay.EXPORT_DATA: "EXPORT DATA statement",
+    ExportWay.READ_API: "Storage Read API",
 }
 CURSOR_AFTER = {
     "advance": "moves on",
@@ -34,6 +35,9 @@ def plan_lines(plan: SyncPlan, estimate: Estimate, *, verbose: bool) -> list[str
     facts = [("source", _one_line(plan.source_sql, verbose=verbose)), ("window", _window(plan))]
     if plan.where:
         facts.append(("condition", plan.where))
+    if plan.every_partition_of is not None and not plan.where:
+        wanted = f"BigQuery wants a filter on {plan.every_partition_of}"
+        facts.append(("partitions", f"every one is read: {wanted}, and the window gives none"))
     if plan.limit is not None:
         facts.append(("limit", f"{wording.count(plan.limit)} rows"))
     if plan.nothing_new:
@@ -47,6 +51,8 @@ def plan_lines(plan: SyncPlan, estimate: Estimate, *, verbose: bool) -> list[str
         ]
     if plan.cursor is not None and not plan.nothing_new:
         facts.append(("cursor", f"{plan.cursor.column} {CURSOR_AFTER[plan.cursor_after]}"))
+    later = ", with the next rows" if plan.nothing_new else ""
+    facts += [("schema", f"{change}{later}") for change in plan.changes]
     facts.append(("columns", f"{len(plan.columns)}" + ("" if verbose else " (see --verbose)")))
     lines = [f"{plan.table} → {plan.target}", *(f"  {name:<10} {says}" for name, says in facts)]
     return lines + (column_lines(plan.columns) if verbose else [])
@@ -58,9 +64,10 @@ def column_lines(columns: tuple[Column, ...]) -> list[str]:
     width = max(map(len, names), default=0)
     types = [f"{c.source_type} → {c.pg_type}{' NOT NULL' if c.not_null else ''}" for c in columns]
     wide = max(map(len, types), default=0)
+    selects = ["" if c.plain else _one_line(c.select, verbose=True) for c in columns]
     return [
-        f"    {name:<{width}}  {kind:<{wide}}  {'' if c.plain else c.select}".rstrip()
-        for name, kind, c in zip(names, types, columns, strict=True)
+        f"    {name:<{width}}  {kind:<{wide}}  {select}".rstrip()
+        for name, kind, select in zip(names, types, selects, strict=True)
     ]
 
 
@@ -111,6 +118,9 @@ def _price(plan: SyncPlan, estimate: Estimate) -> str:
     cost = wording.price(estimate.cost)
     if plan.way is ExportWay.EXTRACT:
         return f"{cost} for {wording.size(estimate.bytes)}" if estimate.bytes else cost
+    if plan.direct:
+        size = wording.size(estimate.bytes)
+        return f"{cost} for at most {size}, up to 300 TiB a month; then $1.10 per TiB"
     cap = plan.max_bytes_billed
     capped = f"; never more than {wording.size(cap)}" if cap is not None else ""
     return f"{cost} on demand for {wording.size(estimate.bytes)}{capped}"

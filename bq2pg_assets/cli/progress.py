@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, Self
 
 from bq2pg_assets.cli import output, wording
-from bq2pg_assets.engine.model import Progress
+from bq2pg_assets.engine.results import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

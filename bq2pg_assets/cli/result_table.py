@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bq2pg_assets.cli import wording
 from bq2pg_assets.engine.errors import CancelledError, LockedError
-from bq2pg_assets.engine.model import CursorValue, Outcome, SyncResult, TableStatus, as_stored
+from bq2pg_assets.engine.model import CursorValue, Outcome, as_stored
+from bq2pg_assets.engine.results import SyncResult, TableStatus
 
 if TYPE_CHECKING:
     from rich.table import Table

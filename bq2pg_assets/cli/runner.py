@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from bq2pg_assets.cli import output, result_table
 from bq2pg_assets.cli.cancellation import cancelled_by_signals, in_thread
+from bq2pg_assets.cli.notes import notes_to
 from bq2pg_assets.cli.progress import View
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, LockedError
-from bq2pg_assets.engine.model import RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import RunId, RunOptions
 from bq2pg_assets.engine.redact import redact
+from bq2pg_assets.engine.results import SyncResult
 
 if TYPE_CHECKING:
     from bq2pg_assets.config.table import TableConfig
@@ -41,14 +43,14 @@ class Runner:
     """The three parts of the engine, and what shows their work."""
 
     source: "BigQuerySource"
-    shards: "GcsShards"
+    shards: "GcsShards | None"
     target: "PostgresTarget"
     view: View
 
     def run(self, tables: Sequence["TableConfig"], *, options: RunOptions) -> list[Ended]:
         """One after another. A failing table does not stop the others; an interruption does."""
         cancel, ended = CancelToken(), list[Ended]()
-        with cancelled_by_signals(cancel), self.view:
+        with cancelled_by_signals(cancel), self.view, notes_to(self.view.line):
             for table in tables:
                 if cancel.cancelled:
                     break

@@ -44,7 +44,8 @@ def select(names: Sequence[str], *, everything: bool, loaded: "LoadedTables") ->
     bad = {problem.table: problem.error for problem in loaded.problems}
     unknown = [name for name in chosen if name not in good and name not in bad]
     if unknown:
-        raise _unknown(unknown, known=sorted(good | bad))
+        why_none = [] if good else [line for one in loaded.problems for line in one.lines]
+        raise _unknown(unknown, known=sorted(good | bad), why_none=why_none)
     errors = tuple(bad.values()) if everything else tuple(bad[n] for n in chosen if n in bad)
     tables = tuple(good[name] for name in chosen if name in good)
     if not tables:
@@ -59,12 +60,17 @@ def nearest(name: str, known: Sequence[str]) -> str | None:
     return folded[found[0]] if found else None
 
 
-def _unknown(unknown: Sequence[str], *, known: Sequence[str]) -> ConfigError:
+def _unknown(
+    unknown: Sequence[str], *, known: Sequence[str], why_none: Sequence[str]
+) -> ConfigError:
+    """`why_none` tells why there is no table at all, such as an empty folder."""
     lines = []
     for name in unknown:
         near = nearest(name, known)
         lines.append(f"{name}: did you mean {near}?" if near else f"{name}: no name is like it")
-    if not all(nearest(name, known) for name in unknown):
+    if why_none:
+        lines += why_none
+    elif not all(nearest(name, known) for name in unknown):
         lines.append(f"Configured are {', '.join(known)}." if known else "No table is configured.")
     return ConfigError(
         "the command line",

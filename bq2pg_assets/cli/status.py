@@ -12,8 +12,8 @@ import typer
 from bq2pg_assets.cli import options, output, wording
 from bq2pg_assets.cli.exit_codes import code_of_all
 from bq2pg_assets.cli.result_table import aligned
-from bq2pg_assets.engine.model import TableStatus
 from bq2pg_assets.engine.redact import redact
+from bq2pg_assets.engine.results import TableStatus
 
 HEADER = ("table", "last attempt", "mode", "rows", "seconds", "finished", "cursor", "billed")
 RIGHT = {"rows", "seconds", "billed"}
@@ -24,7 +24,7 @@ def status(as_json: options.Json = False) -> None:
 
     What PostgreSQL remembers in sync_history; BigQuery is not asked.
     """
-    from bq2pg_assets.cli.parts import postgres_target
+    from bq2pg_assets.clients import postgres_target
     from bq2pg_assets.config.load import load_tables
     from bq2pg_assets.settings import load_settings
 

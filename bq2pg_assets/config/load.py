@@ -103,7 +103,7 @@ def load_tables(folder: Path, *, environment: str = "development") -> LoadedTabl
     if not found.documents and folder not in found.lines:
         found.lines[folder] = [
             f"{folder}: there is no table in this folder; add one as <name>.yaml ({GUIDE}), "
-            "or name another folder in BQ2PG_TABLES"
+            "or name another folder in BQ2PG_TABLES (`bq2pg local env` names the demo's)"
         ]
     _load(found, environment)
     good = [table for path, table in found.tables.items() if not found.lines[path]]

@@ -7,6 +7,7 @@ Column names are BigQuery's throughout; `columns.<name>.name` renames one on its
 """
 
 import difflib
+import math
 import re
 import zoneinfo
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainValidator,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
@@ -48,6 +50,18 @@ def _bytes(value: Any) -> Any:
         ) from None
 
 
+def _scalar(value: Any) -> Any:
+    finite = not isinstance(value, float) or math.isfinite(value)
+    if not (isinstance(value, str | int | float) and finite):
+        raise ValueError(f"{value!r} is not a text, a finite number, true or false")
+    return value
+
+
+def _mask(value: Any) -> Any:
+    # YAML reads the bare word as nothing, which must not leave a column unmasked.
+    return "null" if value is None else value
+
+
 def _cron(value: str) -> str:
     if problems := list(cron_problems(value)):
         raise ValueError("; ".join(problems))
@@ -73,6 +87,13 @@ Size = Annotated[
     WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
 ]
 
+Scalar = Annotated[
+    str | int | float | bool | None,
+    PlainValidator(_scalar),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
+MaskName = Literal["sha256", "hmac", "redact", "partial", "email", "null", "year"]
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(
@@ -87,6 +108,27 @@ class ColumnConfig(_Model):
     """The column's name in PostgreSQL. Default: as in BigQuery."""
     exclude: bool = False
     """Leave the column out: it is never read."""
+    expression: Text | None = None
+    """One GoogleSQL expression over the source's columns that makes the value. Under a name that
+    the source lacks it makes a new column."""
+    cast: Text | None = None
+    """The GoogleSQL type that the value is cast to: INT64, NUMERIC(10, 2)."""
+    default: Scalar = None
+    """What takes the place of NULL: text, a number, true or false."""
+    mask: Annotated[MaskName | None, BeforeValidator(_mask)] = None
+    """What hides the value before it leaves BigQuery. sha256: hash with the secret as salt. hmac:
+    keyed hash. redact: the text REDACTED. partial: asterisks and the last 4 characters. email:
+    first character, ***, @domain. null: NULL. year: the year of a date. NULL stays NULL."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether another value than the bare column's is made."""
+        return (self.expression, self.cast, self.default) != (None, None, None)
+
+    @property
+    def shaped(self) -> bool:
+        """Whether BigQuery writes something else than the bare column."""
+        return self.has_value or self.mask is not None
 
 
 class TableConfig(_Model):
@@ -110,14 +152,25 @@ class TableConfig(_Model):
     null with merge: every row, each time."""
     key: Names = ()
     """The columns that identify a row; needed by merge. Default: BigQuery's primary key."""
+    include: Names | None = None
+    """The only columns of the source that are copied; columns that an expression makes anew come
+    on top. Default: all, later ones too."""
     columns: dict[str, ColumnConfig] = {}
     """What differs from the default, by BigQuery column name."""
     not_null: Names = ()
     """Columns in which a NULL stops the run before anything is published."""
+    nul_bytes: Literal["fail", "strip", "replace"] = "fail"
+    """What becomes of U+0000, which PostgreSQL's text and jsonb cannot hold. strip: it is left
+    out. replace: U+FFFD takes its place. Both are counted in the metadata and in sync_history."""
+    schema_changes: Literal["evolve", "freeze", "fail"] = "evolve"
+    """What happens when the source's columns are no longer the target's. evolve: columns are added,
+    widened and freed of NOT NULL with the rows that need it, never narrowed or dropped. freeze: the
+    target stays as it is, new columns are not loaded. fail: the run is refused."""
     empty_source: Literal["fail", "allow"] = "fail"
     """What a source without rows means when the whole table would be replaced."""
-    export: Literal["auto", "extract", "export_data"] = "auto"
-    """The way out of BigQuery. auto: the cheapest that is right for the table."""
+    export: Literal["auto", "extract", "export_data", "read_api"] = "auto"
+    """The way out of BigQuery. auto: the cheapest through the bucket that is right for the table;
+    read_api where no bucket is configured. read_api: Arrow streams, which need none."""
     location: Text | None = None
     """The BigQuery location of the source. Default: the environment's, else the dataset's."""
     max_bytes_billed: Size = 1024**4
@@ -204,6 +257,11 @@ def combination_problems(table: TableConfig) -> Iterator[tuple[str, str]]:
         yield "source", f"{table.source!r} is not dataset.table or project.dataset.table"
     if table.mode == "append" and table.cursor is None:
         yield "cursor", "append adds rows above a cursor: name its column, or use mode: replace"
+    # In a table with other mistakes the columns are as the YAML gives them.
+    columns = {name: ColumnConfig.model_validate(c) for name, c in table.columns.items()}
+    for name in table.include or ():
+        if name in columns and columns[name].exclude:
+            yield "include", f"{name} is in include and excluded in columns: remove one of them"
     if table.query is not None and table.export == "extract":
         yield "export", "an extract job cannot run a query: use export: auto"
     try:

@@ -21,7 +21,8 @@ from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.defs.spec import asset_spec
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError, VerifyError
-from bq2pg_assets.engine.model import Outcome, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import Outcome, RunId, RunOptions
+from bq2pg_assets.engine.results import SyncResult
 from bq2pg_assets.engine.sync import sync_table
 
 POOL = "postgres"
@@ -37,15 +38,18 @@ class SyncRunConfig(dg.Config):
 
     full_refresh: bool = Field(
         default=False,
-        description="Ignore the cursor, read the whole source and replace the table's content.",
+        description="Ignore the cursor, read the whole source and replace the table's content; "
+        "with limit or where, replace it by those rows alone.",
     )
     limit: int | None = Field(
         default=None,
-        description="Stop after so many rows; rows with the same cursor value stay together.",
+        description="Stop after so many rows; rows with the same cursor value stay together. "
+        "Needs full_refresh too where it would replace rows by fewer.",
     )
     where: str | None = Field(
         default=None,
-        description="A BigQuery condition that narrows this run, for example country = 'NZ'.",
+        description="A BigQuery condition that narrows this run, for example country = 'NZ'. "
+        "Needs full_refresh too where it would replace rows by fewer.",
     )
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 import dagster as dg
 
 from bq2pg_assets.engine.checks import NULLS, ROW_COUNT
-from bq2pg_assets.engine.model import Check, Outcome, SyncResult
+from bq2pg_assets.engine.model import Outcome
+from bq2pg_assets.engine.results import Check, SyncResult
 
 DESCRIPTIONS = {
     ROW_COUNT: "As many rows arrived in PostgreSQL as BigQuery exported.",

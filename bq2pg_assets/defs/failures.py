@@ -8,6 +8,7 @@ import dagster as dg
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.errors import Bq2pgError, MappingError
+from bq2pg_assets.engine.redact import redact
 
 RETRY_SECONDS = 10.0  # before the first retry; then 3 and 7 times as long, each give or take 10 s
 
@@ -16,19 +17,21 @@ def failure(error: Bq2pgError, *, cancelled: bool = False) -> dg.Failure:
     """What to raise from `error`. A cancelled run is never tried again, whatever broke in it."""
     metadata: dict[str, dg.MetadataValue] = {
         "error": dg.MetadataValue.text(type(error).__name__),
-        "where": dg.MetadataValue.text(error.where),
-        "met": dg.MetadataValue.text(error.met),
-        "expected": dg.MetadataValue.text(error.expected),
-        "way_out": dg.MetadataValue.text(error.way_out),
+        **{
+            name: dg.MetadataValue.text(redact(getattr(error, name)))
+            for name in ("where", "met", "expected", "way_out")
+        },
         "retryable": dg.MetadataValue.bool(error.retryable),
     }
     for name in ("reason", "sqlstate"):
         if code := getattr(error, name, ""):
             metadata[name] = dg.MetadataValue.text(code)
     if isinstance(error, MappingError):
-        metadata["problems"] = dg.MetadataValue.md("\n".join(f"- {p}" for p in error.problems))
+        metadata["problems"] = dg.MetadataValue.md(
+            redact("\n".join(f"- {p}" for p in error.problems))
+        )
     return dg.Failure(
-        description=str(error),
+        description=redact(str(error)),
         metadata=metadata,
         allow_retries=error.retryable and not cancelled,
     )

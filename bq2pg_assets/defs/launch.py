@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster import DagsterEvent
@@ -23,6 +23,10 @@ from bq2pg_assets.defs.assets import PLACEHOLDER
 from bq2pg_assets.defs.cancel import cancel_run
 from bq2pg_assets.defs.schedules import SYNC_ALL
 from bq2pg_assets.engine.errors import Bq2pgError, ConfigError
+from bq2pg_assets.engine.redact import redact
+
+if TYPE_CHECKING:
+    from dagster_shared.error import SerializableErrorInfo
 
 LAUNCH_TAG = "bq2pg/launch"
 LOOK_SECONDS = 0.3
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with instance_of_home() as instance:
             return launch(keys, instance=instance, config=config, say=_say)
     except Bq2pgError as error:
-        _say(str(error))
+        _say(redact(str(error)))
         return 2
 
 
@@ -171,11 +175,9 @@ def lines(events: Iterable[DagsterEvent | None]) -> Iterable[str]:
             yield f"{table}: started"
         elif event.event_type is Event.STEP_UP_FOR_RETRY:
             wait = event.step_retry_data.seconds_to_wait or 0
-            yield f"{table}: tried again in {wait:.0f} s: {_why(event.step_retry_data.error)}"
+            yield f"{table}: tried again in {wait:.0f} s: {why(event.step_retry_data.error)}"
         elif event.event_type is Event.STEP_FAILURE:
-            failed = event.step_failure_data
-            told = failed.user_failure_data
-            yield f"{table}: FAILED: {told.description if told else _why(failed.error)}"
+            yield f"{table}: FAILED: {why(event.step_failure_data.error)}"
         elif event.event_type is Event.ASSET_MATERIALIZATION:
             yield f"{table}: {_done(event)}"
 
@@ -188,11 +190,21 @@ def _done(event: DagsterEvent) -> str:
     return f"{rows:,} rows in {seconds:.1f} s"
 
 
-def _why(error: Any) -> str:
-    """The innermost cause, on one line: Dagster wraps what was raised."""
-    while error is not None and error.cause is not None:
-        error = error.cause
-    return " ".join(error.message.split()) if error is not None else "no reason given"
+def why(error: "SerializableErrorInfo | None") -> str:
+    """The description of the dg.Failure among what Dagster nested, without secrets.
+
+    It is our error's text (failures.py). Without a Failure nobody expected what happened: then
+    the innermost cause is told, on one line.
+    """
+    if error is None:
+        return "no reason given"
+    chain = [error]
+    while chain[-1].cause is not None:
+        chain.append(chain[-1].cause)
+    for one in chain:
+        if one.cls_name == dg.Failure.__name__:
+            return redact(one.message.partition(": ")[2].strip())
+    return redact(" ".join(chain[-1].message.split()))
 
 
 def _run_config(

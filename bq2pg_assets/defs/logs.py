@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from bq2pg_assets.engine.model import Progress
+from bq2pg_assets.engine.results import Progress
 
 ENGINE = "bq2pg_assets"
 FIRST_SECONDS, LONGEST_SECONDS = 2.0, 60.0

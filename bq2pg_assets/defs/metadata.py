@@ -4,13 +4,14 @@ Belongs here: SyncResult to Dagster's metadata and data version. Does not: what 
 run (spec.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from urllib.parse import quote, urlencode
 
 import dagster as dg
 
-from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunOptions, SyncResult
+from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunOptions, SchemaChange
+from bq2pg_assets.engine.results import SyncResult
 
 CONSOLE = "https://console.cloud.google.com/bigquery"
 Metadata = dict[str, dg.MetadataValue]
@@ -96,12 +97,25 @@ def _columns(columns: tuple[Column, ...], *, source_key: dg.AssetKey | None) -> 
     if source_key is not None:
         lineage = dg.TableColumnLineage(
             {
-                column.name: [dg.TableColumnDep(asset_key=source_key, column_name=column.source)]
+                column.name: [
+                    dg.TableColumnDep(asset_key=source_key, column_name=name)
+                    for name in _read_by(column)
+                ]
                 for column in columns
             }
         )
         found["dagster/column_lineage"] = dg.MetadataValue.column_lineage(lineage)
     return found
+
+
+def _read_by(column: Column) -> Sequence[str]:
+    """The source's columns that a column is made of."""
+    if column.field is None or column.field.sql is None:
+        return (column.source,)
+    # Imported here: its sqlglot takes longer than all of this package, and few columns need it.
+    from bq2pg_assets.engine.export_sql import columns_read
+
+    return columns_read(column.field.sql)
 
 
 def _work(result: SyncResult) -> Metadata:
@@ -116,6 +130,11 @@ def _work(result: SyncResult) -> Metadata:
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         **{name: dg.MetadataValue.float(round(took, 3)) for name, took in seconds.items()},
         "rows_per_second": dg.MetadataValue.int(round(per_second)),
+        # Only where something was taken: a table without U+0000 has nothing to say of it.
+        **(
+            {"nul_bytes": dg.MetadataValue.json(dict(result.nul_bytes))} if result.nul_bytes else {}
+        ),
+        **_changes(result.schema_changes),
         **_texts(
             {
                 "cursor_before": _shown(result.cursor_before),
@@ -123,6 +142,13 @@ def _work(result: SyncResult) -> Metadata:
             }
         ),
     }
+
+
+def _changes(changes: tuple[SchemaChange, ...]) -> Metadata:
+    """Only where target and source differed."""
+    if not changes:
+        return {}
+    return {"schema_changes": dg.MetadataValue.md("\n".join(f"- {change}" for change in changes))}
 
 
 def _export(result: SyncResult, *, project: str) -> Metadata:

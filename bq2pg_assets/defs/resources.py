@@ -16,7 +16,7 @@ from google.cloud import bigquery, storage
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field
 
-from bq2pg_assets.clients import bigquery_client, storage_client
+from bq2pg_assets.clients import bigquery_client, read_client, storage_client
 from bq2pg_assets.defs.metadata import table_uri
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.errors import ConfigError
@@ -44,7 +44,11 @@ class BigQuery(BigQueryResource):
         settings = self._settings()
         with self.get_client() as client:
             yield BigQuerySource(
-                client, location=settings.bq_location, price_per_tib=settings.price_per_tib
+                client,
+                read_client=lambda: read_client(settings),
+                location=settings.bq_location,
+                price_per_tib=settings.price_per_tib,
+                mask_secret=settings.mask_secret,
             )
 
     def get_object_to_set_on_execution_context(self) -> "BigQuery":
@@ -78,10 +82,17 @@ class Gcs(GCSResource):
         return storage_client(settings.model_copy(update=given))
 
     @contextmanager
-    def shards(self) -> Iterator[GcsShards]:
-        """Where the engine finds what BigQuery exported. Raises ConfigError."""
+    def shards(self) -> Iterator[GcsShards | None]:
+        """Where the engine finds what BigQuery exported; None without a bucket.
+
+        Raises ConfigError.
+        """
+        bucket = load_settings().gcs_bucket
+        if bucket is None:
+            yield None
+            return
         with closing(self.get_client()) as client:
-            yield GcsShards(client, bucket=load_settings().gcs_bucket)
+            yield GcsShards(client, bucket=bucket)
 
     def get_object_to_set_on_execution_context(self) -> "Gcs":
         """Itself: the base class would make a client for every step, used or not."""

@@ -11,23 +11,20 @@ from dataclasses import replace
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import Copied
-from bq2pg_assets.engine.errors import Bq2pgError, CancelledError
-from bq2pg_assets.engine.model import (
-    Check,
-    Export,
-    Outcome,
-    Progress,
-    RunId,
-    SourceFacts,
-    Spent,
-    SyncPlan,
-    SyncResult,
+from bq2pg_assets.engine.copy import Copied, Store
+from bq2pg_assets.engine.errors import (
+    Bq2pgError,
+    CancelledError,
+    SourceError,
+    StorageError,
 )
+from bq2pg_assets.engine.model import Export, ExportWay, Outcome, RunId, SourceFacts, SyncPlan
 from bq2pg_assets.engine.postgres import TargetSession
-from bq2pg_assets.engine.shards import GcsShards
+from bq2pg_assets.engine.redact import redact
+from bq2pg_assets.engine.results import Check, Progress, Spent, SyncResult
 
 log = logging.getLogger(__name__)
+DENIED = "accessDenied"
 
 
 class Attempt:
@@ -106,7 +103,7 @@ class Attempt:
             cursor_before=before,
             cursor_after=before,
             job_id=export.job_id if export else None,
-            prefix=export.prefix if export else None,
+            prefix=export.place if export and plan.way is not ExportWay.READ_API else None,
             way=plan.way if export else None,
             bytes_processed=export.bytes_processed if export else 0,
             bytes_billed=self.bytes_billed,
@@ -115,6 +112,7 @@ class Attempt:
             source=plan.source_sql,
             # A partial run is not up to that change: some rows may be left out.
             source_modified_at=None if plan.where or plan.limit else facts.modified_at,
+            nul_bytes=copied.nul_bytes if copied else {},
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:
@@ -136,7 +134,7 @@ def recorded(session: TargetSession, attempt: Attempt) -> Iterator[None]:
         stopped = attempt.cancel.cancelled or not isinstance(error, Exception)
         stopped = stopped or isinstance(error, CancelledError)
         outcome = Outcome.CANCELLED if stopped else Outcome.FAILED
-        told = str(error) or type(error).__name__
+        told = redact(str(error)) or type(error).__name__
         _try(
             "record the failure",
             lambda: session.fail(told, outcome=outcome, spent=attempt.spent),
@@ -145,19 +143,33 @@ def recorded(session: TargetSession, attempt: Attempt) -> Iterator[None]:
 
 
 @contextmanager
-def cleaned(
-    session: TargetSession, shards: GcsShards, prefix: str, attempt: Attempt
-) -> Iterator[None]:
-    """Remove the staging table and the exported objects when the block ends, however it ends."""
+def cleaned(session: TargetSession, store: Store, prefix: str, attempt: Attempt) -> Iterator[None]:
+    """Remove the staging table and the exported objects when the block ends, however it ends.
+
+    An export that BigQuery was denied wrote nothing. That its objects cannot be deleted either is
+    no news then.
+    """
+    denied = False
     try:
         yield
+    except SourceError as error:
+        denied = error.reason == DENIED
+        raise
     finally:
         start = time.monotonic()
         try:
             _try(f"drop staging table {session.stage}", session.drop_stage)
         finally:  # also when a second interrupt cuts the first cleaning short
-            _try(f"delete {prefix}", lambda: shards.delete(prefix))
+            _try(f"delete {prefix}", lambda: _delete(store, prefix, denied=denied))
         attempt.phases["clean"] = round(time.monotonic() - start, 3)
+
+
+def _delete(store: Store, prefix: str, *, denied: bool) -> None:
+    try:
+        store.delete(prefix)
+    except StorageError as error:
+        if not (denied and error.reason == DENIED):
+            raise
 
 
 def analyzed(session: TargetSession) -> None:
@@ -181,5 +193,8 @@ def _try(what: str, action: Callable[[], object]) -> None:
     """A failed cleaning is told, and never hides the error it follows, whatever it raises."""
     try:
         action()
+    except Bq2pgError as error:
+        log.warning("could not %s: %s", what, redact(str(error)))
     except Exception as error:
-        log.warning("could not %s: %s", what, error, exc_info=not isinstance(error, Bq2pgError))
+        told = redact(f"{type(error).__name__}: {error}")
+        log.warning("could not %s: unexpected %s", what, told, exc_info=True)

@@ -1,34 +1,80 @@
 """Step 6: shards into the staging table, several at once.
 
-Belongs here: the workers, their progress, stopping all when one fails. Does not: downloading,
-encoding, COPY: those are `shards`, `encode` and `postgres`, put together here.
+Belongs here: the workers, their progress, stopping all when one fails. Does not: reading shards,
+encoding, COPY: those are `shards` and `read_api`, `encode` and `postgres`, put together here.
 """
 
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from threading import Lock
+from typing import Protocol
+
+import pyarrow as pa
 
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import VerifyError
-from bq2pg_assets.engine.model import Progress, Shard, SyncPlan
+from bq2pg_assets.engine.model import RunId, Shard, SyncPlan
 from bq2pg_assets.engine.postgres import CopySink, TargetSession
-from bq2pg_assets.engine.shards import GcsShards, ParquetShard
+from bq2pg_assets.engine.results import Progress
 
 REPORT_SECONDS = 1.0
 
 
+class OpenShard(Protocol):
+    """A shard that is being read. Of a stream, `rows` and `size` (bytes) are known at its end."""
+
+    shard: Shard
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The shard's columns."""
+
+    @property
+    def rows(self) -> int:
+        """How many it holds; less while it is read."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes were read."""
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The named columns in small batches."""
+
+
+class Store(Protocol):
+    """Where the rows wait between BigQuery and PostgreSQL: a bucket, or streams to be read."""
+
+    def prefix(self, table: str, run: RunId) -> str:
+        """Where an export writes to."""
+
+    def list(self, place: str, /) -> tuple[Shard, ...]:
+        """What can be read there."""
+
+    def open(self, shard: Shard, *, cancel: CancelToken) -> AbstractContextManager[OpenShard]:
+        """Read one of them."""
+
+    def delete(self, prefix: str, /) -> int:
+        """Leave nothing behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What was copied: rows by the server's count, and `in_shards` by the shards' footers."""
+    """What was copied: rows by the server's count, and `in_shards` by the shards' own.
+
+    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    """
 
     rows: int
     in_shards: int
     bytes: int
     shards: int
+    nul_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Meter:
@@ -40,6 +86,12 @@ class Meter:
         self._plan, self._shards, self._report = plan, len(shards), report
         self._lock, self._last = Lock(), 0.0
         self.rows = self.bytes = self.done = self.in_shards = 0
+        self.nul_bytes: Counter[str] = Counter()
+
+    def changed(self, nul_bytes: Mapping[str, int]) -> None:
+        """Count the values of a shard that were changed."""
+        with self._lock:
+            self.nul_bytes.update(nul_bytes)
 
     def add(self, *, rows: int = 0, size: int = 0, done: int = 0, in_shards: int = 0) -> None:
         """Count, and tell when a second has passed or a shard is done."""
@@ -68,7 +120,7 @@ def copy_shards(
     plan: SyncPlan,
     shards: Sequence[Shard],
     *,
-    store: GcsShards,
+    store: Store,
     session: TargetSession,
     cancel: CancelToken,
     report: Callable[[Progress], None],
@@ -99,14 +151,14 @@ def copy_shards(
             stop.cancel()
             raise
     cancel.check(f"table {plan.table}")
-    return Copied(meter.rows, meter.in_shards, meter.bytes, meter.done)
+    return Copied(meter.rows, meter.in_shards, meter.bytes, meter.done, dict(meter.nul_bytes))
 
 
 def _worker(
     plan: SyncPlan,
     work: "queue.SimpleQueue[Shard]",
     *,
-    store: GcsShards,
+    store: Store,
     session: TargetSession,
     cancel: CancelToken,
     meter: Meter,
@@ -119,29 +171,34 @@ def _worker(
             except queue.Empty:
                 return
             cancel.check(shard.uri)
-            with store.open(shard, cancel=cancel) as parquet:
-                _copy_one(plan, parquet, sink=sink, cancel=cancel, meter=meter)
+            with store.open(shard, cancel=cancel) as opened:
+                _copy_one(plan, opened, sink=sink, cancel=cancel, meter=meter)
 
 
 def _copy_one(
-    plan: SyncPlan, parquet: ParquetShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
+    plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
 ) -> None:
-    encoder = Encoder(plan.columns, parquet.schema, where=f"table {plan.table}")
-    batches = parquet.batches([c.source for c in plan.columns])
+    encoder = Encoder(
+        plan.columns, opened.schema, where=f"table {plan.table}", policy=plan.nul_bytes
+    )
+    batches = opened.batches([c.source for c in plan.columns])
 
     def pieces() -> Iterator[bytes]:
+        counted = 0
         for piece, rows in encoder.stream(batches):
-            cancel.check(parquet.shard.uri)
+            cancel.check(opened.shard.uri)
             yield piece
-            meter.add(rows=rows)
+            meter.add(rows=rows, size=opened.size - counted)
+            counted = opened.size
 
     copied = sink.copy(pieces())
-    if copied != parquet.rows:
+    if copied != opened.rows:
         raise VerifyError(
-            parquet.shard.uri,
+            opened.shard.uri,
             met=f"PostgreSQL took {copied} rows",
-            expected=f"the {parquet.rows} of the shard",
+            expected=f"the {opened.rows} of the shard",
             way_out="Run again; nothing was published.",
             retryable=True,
         )
-    meter.add(size=parquet.shard.size, done=1, in_shards=parquet.rows)
+    meter.changed(encoder.nul_bytes)
+    meter.add(done=1, in_shards=opened.rows)

@@ -3,12 +3,13 @@
 Belongs here: choosing and running the encoder of each column. Does not: reading shards, sending
 bytes. `pgpq` writes every type it knows; for the rest the value's wire form is computed here
 (wire.py) and handed to pgpq as raw bytes: COPY BINARY carries a length and bytes for every type,
-and the server reads them as the column's type.
+and the server reads them as the column's type. Nested values become JSON text first (nested.py).
 
 PostgreSQL does not check that the bytes fit the column: int8 sent to numeric is stored as 0.0.
 So the staging table's DDL and this module take both from the same `Column`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ import pyarrow as pa
 from pgpq.encoders import BinaryEncoderBuilder, StringEncoderBuilder
 from pgpq.schema import Jsonb
 
-from bq2pg_assets.engine import wire
+from bq2pg_assets.engine import nested, nul, wire
 from bq2pg_assets.engine.errors import MappingError
-from bq2pg_assets.engine.model import Column
+from bq2pg_assets.engine.model import Column, NulBytes, SourceField
+from bq2pg_assets.engine.typemap import RULES
 
 Form = Callable[[pa.Array], pa.Array]
 
@@ -47,11 +49,20 @@ EXPECTED: dict[str, Callable[[pa.DataType], bool]] = {
 class Encoder:
     """Turns the batches of one shard into one COPY BINARY stream: header, batches, footer.
 
-    Raises MappingError when the shard's columns are not what the mapping expects.
+    `nul_bytes` counts, by column, the values that held U+0000. Raises MappingError when the
+    shard's columns are not what the mapping expects, or hold U+0000 and the policy is to fail.
     """
 
-    def __init__(self, columns: Sequence[Column], schema: pa.Schema, *, where: str) -> None:
-        self.columns, self._where = tuple(columns), where
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        schema: pa.Schema,
+        *,
+        where: str,
+        policy: NulBytes = NulBytes.FAIL,
+    ) -> None:
+        self.columns, self._where, self._policy = tuple(columns), where, policy
+        self.nul_bytes: Counter[str] = Counter()
         fields = [_field(schema, c) for c in columns]
         problems = [p for c, f in zip(columns, fields, strict=True) for p in _mismatch(c, f)]
         if problems:
@@ -62,21 +73,19 @@ class Encoder:
                 "use export: export_data.",
             )
         self._forms = [_form(c) for c in columns]
-        encoded = pa.schema(
-            [
-                pa.field(c.name, pa.binary() if form else f.type)
-                for c, f, form in zip(columns, fields, self._forms, strict=True)
-                if f is not None
-            ]
-        )
+        encoded = [
+            _encoded(c, f, form)
+            for c, f, form in zip(columns, fields, self._forms, strict=True)
+            if f is not None
+        ]
         self._pgpq = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(
-            encoded,
+            pa.schema(encoded),
             {
                 field.name: _builder(column, field, raw=form is not None)
                 for column, field, form in zip(columns, encoded, self._forms, strict=True)
             },
         )
-        self._schema = encoded
+        self._schema = pa.schema(encoded)
 
     def stream(self, batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[bytes, int]]:
         """The stream in pieces, each with the number of rows it completes."""
@@ -93,6 +102,12 @@ class Encoder:
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _apply(self, column: Column, form: Form | None, array: pa.Array) -> pa.Array:
+        if column.wire == "jsonb":
+            if column.field is not None and not pa.types.is_string(array.type):
+                array = nested.as_json(array, column.field)
+            return self._without_nul(column, *nul.clean_json(array, self._policy))
+        if column.pg_type in ("text", "text[]"):
+            return self._without_nul(column, *nul.clean_text(array, self._policy))
         if form is None:
             return array
         try:
@@ -104,6 +119,18 @@ class Encoder:
                 way_out="Leave the column out, or cast it in a query source.",
             ) from error
 
+    def _without_nul(self, column: Column, array: pa.Array, count: int) -> pa.Array:
+        if count and self._policy is NulBytes.FAIL:
+            raise MappingError(
+                self._where,
+                [f"column {column.source}: U+0000 in {count} values of one batch"],
+                way_out="PostgreSQL's text and jsonb cannot hold it: say nul_bytes: strip or "
+                "nul_bytes: replace (by U+FFFD) in the table's YAML; both count what they change.",
+            )
+        if count:
+            self.nul_bytes[column.name] += count
+        return array
+
 
 def _field(schema: pa.Schema, column: Column) -> pa.Field | None:
     at = schema.get_field_index(column.source)
@@ -113,6 +140,10 @@ def _field(schema: pa.Schema, column: Column) -> pa.Field | None:
 def _mismatch(column: Column, field: pa.Field | None) -> Iterator[str]:
     if field is None:
         yield f"column {column.source} is missing in the shard"
+        return
+    if column.wire == "jsonb":
+        if not pa.types.is_string(field.type):
+            yield from _nested_mismatch(column.source, column.field, field.type)
         return
     base, held = column.pg_type.removesuffix("[]"), field.type
     if column.pg_type.endswith("[]"):
@@ -124,6 +155,32 @@ def _mismatch(column: Column, field: pa.Field | None) -> Iterator[str]:
         yield f"column {column.source} ({column.source_type}) is {held} in the shard"
 
 
+def _nested_mismatch(path: str, field: SourceField | None, held: pa.DataType) -> Iterator[str]:
+    """Where struct and list differ from the source's schema; a leaf is judged by its type."""
+    if field is None or not nested.carried(field):
+        yield f"column {path} is {held} in the shard, not JSON text"
+        return
+    if field.mode == "REPEATED":
+        if not pa.types.is_list(held):
+            yield f"column {path} is {held} in the shard, not a list"
+            return
+        held = held.value_type
+    if field.type != "STRUCT":
+        base = RULES[field.type].pg_type.partition("(")[0]
+        if not EXPECTED[base](held):
+            yield f"column {path} ({field.type}) is {held} in the shard"
+        return
+    if not pa.types.is_struct(held):
+        yield f"column {path} is {held} in the shard, not a struct"
+        return
+    for inner in field.fields:
+        at = held.get_field_index(inner.name)
+        if at < 0:
+            yield f"column {path}.{inner.name} is missing in the shard"
+        else:
+            yield from _nested_mismatch(f"{path}.{inner.name}", inner, held.field(at).type)
+
+
 def _form(column: Column) -> Form | None:
     """How the column's wire bytes are computed, or None where pgpq does it."""
     if column.wire in ("native", "jsonb", "timestamptz"):
@@ -131,6 +188,13 @@ def _form(column: Column) -> Form | None:
     if column.wire.endswith("[]"):
         return wire.array_of(column.wire.removesuffix("[]"))
     return wire.FORMS[column.wire].encode
+
+
+def _encoded(column: Column, field: pa.Field, form: Form | None) -> pa.Field:
+    """The column as it is handed to pgpq: JSON text, wire bytes, or as the shard holds it."""
+    if column.wire == "jsonb":
+        return pa.field(column.name, pa.string())
+    return pa.field(column.name, pa.binary() if form else field.type)
 
 
 def _builder(column: Column, field: pa.Field, *, raw: bool) -> Any:

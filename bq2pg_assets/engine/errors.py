@@ -62,7 +62,20 @@ class SourceError(Bq2pgError):
 
 
 class StorageError(Bq2pgError):
-    """Cloud Storage refused, failed or was not reachable."""
+    """Cloud Storage refused, failed or was not reachable. `reason` is as BigQuery would say it."""
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        met: str,
+        expected: str,
+        way_out: str,
+        retryable: bool | None = None,
+        reason: str = "",
+    ) -> None:
+        super().__init__(where, met=met, expected=expected, way_out=way_out, retryable=retryable)
+        self.reason = reason
 
 
 class TargetError(Bq2pgError):
@@ -95,7 +108,7 @@ class MappingError(Bq2pgError):
 class VerifyError(Bq2pgError):
     """What arrived is not what was sent, or a check failed. Nothing was published.
 
-    `checks` holds the verdicts (`model.Check`) as far as they were reached.
+    `checks` holds the verdicts (`results.Check`) as far as they were reached.
     """
 
     def __init__(

@@ -15,6 +15,14 @@ from bq2pg_assets.engine.errors import ConfigError
 from bq2pg_assets.engine.model import Cursor, CursorValue, SyncPlan, Window
 from bq2pg_assets.engine.typemap import quote
 
+# What the text of each option has to be.
+ONE_OF = {
+    "where": "one GoogleSQL condition",
+    "query": "one GoogleSQL SELECT",
+    "expression": "one GoogleSQL expression",
+    "cast": "one GoogleSQL type; only NUMERIC and BIGNUMERIC may have digits",
+}
+
 
 def export_data(plan: SyncPlan, uri: str) -> str:
     """EXPORT DATA of the plan's rows to `uri`, which holds one `*`.
@@ -30,15 +38,31 @@ def export_data(plan: SyncPlan, uri: str) -> str:
 def select(plan: SyncPlan) -> str:
     """The plan's rows and columns, each column under its BigQuery name."""
     columns = ",\n  ".join(
-        c.select if c.plain else f"{c.select} AS {quote(c.source)}" for c in plan.columns
+        c.select if c.select == quote(c.source) else f"{c.select} AS {quote(c.source)}"
+        for c in plan.columns
     )
     sql = f"SELECT\n  {columns}\nFROM {from_clause(plan.source_sql, plan.snapshot_at)}"
-    conditions = [*window_conditions(plan.cursor, plan.window), *_grouped(plan.where)]
+    conditions = [
+        *window_conditions(plan.cursor, plan.window),
+        *every_partition(plan.every_partition_of),
+        *_grouped(plan.where),
+    ]
     if conditions:
         sql += "\nWHERE " + "\n  AND ".join(conditions)
     if plan.limit is not None and plan.window is None:
         sql += f"\nLIMIT {plan.limit:d}"
     return sql
+
+
+def row_restriction(plan: SyncPlan) -> str:
+    """The plan's rows as a filter of the Storage Read API, which takes no parameters; or ''."""
+    return " AND ".join([*window_conditions(plan.cursor, plan.window), *_grouped(plan.where)])
+
+
+def holds_subquery(where: str) -> bool:
+    """Whether a condition reads another table or an array, which only a query can."""
+    tree = _parse(f"SELECT 1 FROM t WHERE (\n{where}\n)", "where", where)
+    return len(list(tree.find_all(exp.Query))) > 1
 
 
 def probe(
@@ -47,6 +71,7 @@ def probe(
     *,
     where: str | None = None,
     limit: int | None = None,
+    every_partition_of: str | None = None,
 ) -> str:
     """The highest cursor value above `cursor.value`, how many rows have one, and the time.
 
@@ -54,7 +79,11 @@ def probe(
     value are loaded together, so a window never splits them.
     """
     column = quote(cursor.column)
-    conditions = [*window_conditions(cursor, Window(cursor.value, None)), *_grouped(where)]
+    conditions = [
+        *window_conditions(cursor, Window(cursor.value, None)),
+        *every_partition(every_partition_of),
+        *_grouped(where),
+    ]
     rows = (
         f"SELECT {column} AS c FROM {source_sql}"
         f" WHERE {' AND '.join([*conditions, f'{column} IS NOT NULL'])}"
@@ -95,9 +124,45 @@ def checked_condition(where: str) -> str:
     tree = _parse(f"SELECT 1 FROM t WHERE (\n{where}\n)", "where", where)
     condition = tree.args.get("where") if isinstance(tree, exp.Select) else None
     inside = isinstance(condition, exp.Where) and isinstance(condition.this, exp.Paren)
-    if not inside or _clauses(tree) != ["where"]:
+    if not inside or _clauses(tree) != ["where"] or _parameters(tree):
         raise _not_one("where", where)
     return where
+
+
+def checked_expression(expression: str) -> str:
+    """`expression`, when it is one expression and nothing else. Raises ConfigError."""
+    tree = _parse(f"SELECT (\n{expression}\n) FROM t", "expression", expression)
+    one = isinstance(tree, exp.Select) and not _clauses(tree) and len(tree.expressions) == 1
+    bracket = tree.expressions[0] if one else None
+    inside = bracket.this if isinstance(bracket, exp.Paren | exp.Subquery) else None
+    # A query needs brackets of its own: the ones added here would make an expression of it.
+    wrong = inside is None or isinstance(inside, exp.Alias | exp.Select | exp.SetOperation)
+    if wrong or _parameters(tree):
+        raise _not_one("expression", expression)
+    return expression
+
+
+def checked_type(name: str) -> str:
+    """`name`, when it is a GoogleSQL type without parameters. Raises ConfigError.
+
+    BigQuery takes parameterized types for columns and script variables only. Source: parameterized
+    data types.
+    """
+    tree = _parse(f"SELECT CAST(NULL AS {name}\n) FROM t", "cast", name)
+    one = isinstance(tree, exp.Select) and not _clauses(tree) and len(tree.expressions) == 1
+    cast = tree.expressions[0] if one else None
+    if type(cast) is not exp.Cast or cast.args.get("format") or cast.find(exp.DataTypeParam):
+        raise _not_one("cast", name)
+    return name
+
+
+def columns_read(expression: str) -> tuple[str, ...]:
+    """The columns that a checked expression reads, sorted; none when a query in it has its own."""
+    tree = _parse(f"SELECT {expression}", "expression", expression)
+    if any(query is not tree for query in tree.find_all(exp.Query)):
+        return ()
+    # Of `address.city` the first part is the column.
+    return tuple(sorted({column.parts[0].name for column in tree.find_all(exp.Column)}))
 
 
 def window_conditions(cursor: Cursor | None, window: Window | None) -> list[str]:
@@ -110,6 +175,20 @@ def window_conditions(cursor: Cursor | None, window: Window | None) -> list[str]
     if window.high is not None:
         conditions.append(f"{column} <= {literal(window.high, cursor.type)}")
     return conditions
+
+
+def every_partition(column: str | None) -> list[str]:
+    """A filter on a partition column that every row meets, for tables that require some filter.
+
+    BigQuery takes it for one, although it leaves no partition out; a NULL test of the bare column
+    is enough. Source: dbt-bigquery, which sends it in every MERGE into such a table
+    (dbt-labs/dbt-bigquery#986; limits in dbt-labs/dbt-adapters#1902). Documentation asks only for
+    "a filter that can be used for partition elimination", and the emulator for none.
+    """
+    if column is None:
+        return []
+    name = quote(column)
+    return [f"({name} IS NULL OR {name} IS NOT NULL)"]
 
 
 def literal(value: CursorValue, kind: str) -> str:
@@ -154,8 +233,13 @@ def _clauses(tree: exp.Expr) -> list[str]:
     return [k for k, v in tree.args.items() if v and k not in ("from_", "expressions", "kind")]
 
 
+def _parameters(tree: exp.Expr) -> bool:
+    """Whether a text names query parameters: the only ones there are carry the masks' secret."""
+    return tree.find(exp.Parameter, exp.Placeholder) is not None
+
+
 def _not_one(option: str, given: str) -> ConfigError:
-    what = "one GoogleSQL condition" if option == "where" else "one GoogleSQL SELECT"
+    what = ONE_OF[option]
     return ConfigError(
         option,
         met=f"{given!r}",

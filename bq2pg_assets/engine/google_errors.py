@@ -1,44 +1,23 @@
 """Google's exceptions in our words.
 
-Belongs here: which reason can heal by a retry, and the way out of each common one. Does not:
-raising in the first place (bigquery.py, shards.py). Reasons: bigquery-facts section 1.3, from
-BigQuery's page on error messages.
+Belongs here: what an exception of Google's libraries says, and which of our errors it becomes.
+Does not: raising in the first place (bigquery.py, shards.py), what a reason of BigQuery means
+(google_reasons.py).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import google.auth.exceptions
 import requests
 from google.api_core import exceptions as api
 
+from bq2pg_assets.engine import google_reasons
 from bq2pg_assets.engine.errors import SourceError, StorageError
 
-RETRYABLE_REASONS = frozenset(
-    {
-        "backendError",
-        "internalError",
-        "jobBackendError",
-        "jobInternalError",
-        "rateLimitExceeded",
-        "jobRateLimitExceeded",
-        "tableUnavailable",
-    }
-)
-WAYS_OUT = {
-    "accessDenied": "Grant the account roles/bigquery.dataViewer on the dataset and "
-    "roles/bigquery.jobUser on the project; an export also needs roles/storage.objectAdmin on "
-    "the bucket.",
-    "notFound": "Check the spelling of project, dataset, table and bucket, and that location is "
-    "the dataset's: a wrong location is reported as not found as well.",
-    "bytesBilledLimitExceeded": "Nothing was billed. Raise max_bytes_billed in the table's YAML, "
-    "or narrow the run with where.",
-    "quotaExceeded": "Wait for the quota to renew, or ask for a higher one; trying again at once "
-    "does not help.",
-    "invalidQuery": "Correct the query, the condition or the column names.",
-    "stopped": "The job was cancelled in BigQuery; run the table again.",
-}
 UNREACHABLE = (
     google.auth.exceptions.TransportError,  # a GoogleAuthError too: caught before that one
     requests.exceptions.ConnectionError,
@@ -47,6 +26,43 @@ UNREACHABLE = (
     api.RetryError,
     ConnectionError,
     TimeoutError,
+)
+# What google.api_core and google.cloud.storage put around the service's own words.
+REQUEST = re.compile(r"\A(?:[A-Z]+|None) (?:\w+://\S+|None): ")
+STATUS = re.compile(r": \('Request failed with status code', .*\)$", re.DOTALL)
+# Reasons whose messages speak of services and limits, never of a row's values.
+ABOUT_NO_ROW = google_reasons.RETRYABLE_REASONS | {
+    *("accessDenied", "notFound", "bytesBilledLimitExceeded", "quotaExceeded", "stopped"),
+    *("resourcesExceeded", "responseTooLarge"),
+}
+Result = TypeVar("Result")
+# (words of the exception, whether a retry can help, what was met, way out); the first that fits.
+CONNECTIONS = (
+    (
+        r"CERTIFICATE_VERIFY_FAILED",
+        False,
+        "its certificate is not trusted here",
+        "Name the bundle that holds your network's certificate authority in REQUESTS_CA_BUNDLE.",
+    ),
+    (
+        r"ProxyError|Cannot connect to proxy",
+        True,
+        "the proxy does not let it through",
+        "Correct HTTPS_PROXY or NO_PROXY, or run again when the proxy is up.",
+    ),
+    (
+        r"NameResolutionError|getaddrinfo|Name or service not known|name resolution",
+        True,
+        "its host name cannot be resolved",
+        "Check this machine's DNS and network; run again when they work.",
+    ),
+    (
+        "",
+        True,
+        "no connection, or it broke",
+        "Check the network and, with the local stack, that `bq2pg local up` ran; run again when "
+        "it is reachable.",
+    ),
 )
 
 
@@ -63,6 +79,28 @@ def bigquery_errors(where: str) -> Iterator[None]:
         raise SourceError(where, **_credentials(error)) from error
 
 
+def without_values(work: Callable[[], Result], *, masks: bool) -> Result:
+    """What `work` returns. With `masks` BigQuery's own words are withheld where they may hold a
+    value that a mask hides ("Bad int64 value: …"), and so is the error behind them.
+    """
+    try:
+        return work()
+    except SourceError as error:
+        if not masks or error.reason in ABOUT_NO_ROW:
+            raise
+        told = SourceError(
+            error.where,
+            met=f"{error.reason or 'an error'}, whose message is withheld: it may quote a value "
+            "that a mask hides; the job's page in BigQuery has it",
+            expected=error.expected,
+            way_out=error.way_out,
+            retryable=error.retryable,
+            reason=error.reason,
+        )
+    # Raised out here so that the error does not carry the one that knows the value.
+    raise told
+
+
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
     """Translate what the Cloud Storage client raises inside into StorageError."""
@@ -72,23 +110,27 @@ def storage_errors(where: str) -> Iterator[None]:
         raise StorageError(
             where,
             met=f"not found: {_message(error)}",
-            expected="a bucket and objects that exist",
-            way_out="Create the bucket in the dataset's location and name it without gs://.",
+            expected="a bucket that exists",
+            way_out=google_reasons.BUCKET_MISSING,
+            reason="notFound",
         ) from error
     except api.Forbidden as error:
         raise StorageError(
             where,
             met=f"permission denied: {_message(error)}",
             expected="to list, read, create and delete objects",
-            way_out="Grant the account roles/storage.objectAdmin on this bucket.",
+            way_out=google_reasons.BUCKET_DENIED,
+            reason="accessDenied",
         ) from error
+    except api.Unauthorized as error:
+        raise StorageError(where, **_credentials(error)) from error
     except api.GoogleAPICallError as error:
         retryable = error.code in (408, 429) or (error.code or 0) >= 500
         raise StorageError(
             where,
             met=f"HTTP {error.code}: {_message(error)}",
             expected="the request to succeed",
-            way_out="Try again in a while." if retryable else "Correct the bucket's settings.",
+            way_out="Run again in a while." if retryable else "Correct the bucket's settings.",
             retryable=retryable,
         ) from error
     except UNREACHABLE as error:
@@ -103,23 +145,10 @@ def source_error(where: str, *, reason: str, message: str) -> SourceError:
         where,
         met=f"{reason}: {message}" if reason else message,
         expected="BigQuery to do it",
-        way_out=_way_out(reason, message),
-        retryable=reason in RETRYABLE_REASONS,
+        way_out=google_reasons.way_out(reason, message),
+        retryable=google_reasons.retryable(reason, message),
         reason=reason,
     )
-
-
-def _way_out(reason: str, message: str) -> str:
-    if "partition elimination" in message:
-        return (
-            "The table requires a filter on its partition column: give one with where "
-            "(--where on the command line)."
-        )
-    if reason in WAYS_OUT:
-        return WAYS_OUT[reason]
-    if reason in RETRYABLE_REASONS:
-        return "This passes: it is tried again with a new job."
-    return "See the job in the BigQuery console."
 
 
 def _reason(error: api.GoogleAPICallError) -> str:
@@ -134,29 +163,45 @@ def _reason(error: api.GoogleAPICallError) -> str:
         return "notFound"
     if isinstance(error, api.Forbidden):
         return "accessDenied"
+    if isinstance(error, api.Unauthorized):
+        return "authError"
     if error.code in (408, 429) or (error.code or 0) >= 500:
         return "backendError"
     return "invalid"
 
 
 def _message(error: api.GoogleAPICallError) -> str:
-    return " ".join(str(error.message or error).split())
+    """The service's own words on one line, without the request that the libraries put before.
+
+    A refused upload's words are a JSON document.
+    """
+    said = STATUS.sub("", REQUEST.sub("", str(error.message or ""))).strip()
+    if said.startswith("{"):
+        with suppress(ValueError, KeyError, TypeError):
+            said = str(json.loads(said)["error"]["message"])
+    return " ".join(said.split()) or f"HTTP {error.code} without a word"
 
 
 def _credentials(error: Exception) -> dict[str, Any]:
     return {
         "met": f"no usable Google credentials ({type(error).__name__})",
         "expected": "Application Default Credentials",
-        "way_out": "Run `gcloud auth application-default login`, set "
-        "GOOGLE_APPLICATION_CREDENTIALS, or attach a service account to the VM.",
-        "retryable": False,
+        "way_out": google_reasons.SIGN_IN,
+        # The token's server may have been the one that failed.
+        "retryable": bool(getattr(error, "retryable", False)),
     }
 
 
 def _unreachable(service: str, error: Exception) -> dict[str, Any]:
+    told = f"{type(error).__name__}: {error}"
+    retryable, met, way_out = next(
+        (retryable, met, way_out)
+        for words, retryable, met, way_out in CONNECTIONS
+        if re.search(words, told)
+    )
     return {
-        "met": f"{service} could not be reached ({type(error).__name__})",
+        "met": f"{service} could not be reached: {met} ({type(error).__name__})",
         "expected": "a connection",
-        "way_out": "Check the network and, with the local stack, that `bq2pg local up` ran.",
-        "retryable": True,
+        "way_out": way_out,
+        "retryable": retryable,
     }

@@ -4,8 +4,7 @@ Belongs here: what more than one module of the engine speaks of. Does not: anyth
 connects, reads a clock or decides. Words follow docs/glossary.md.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Literal
@@ -27,6 +26,15 @@ class ExportWay(StrEnum):
 
     EXTRACT = "extract"
     EXPORT_DATA = "export_data"
+    READ_API = "read_api"
+
+
+class NulBytes(StrEnum):
+    """What becomes of U+0000 in text, which PostgreSQL cannot store."""
+
+    FAIL = "fail"
+    STRIP = "strip"
+    REPLACE = "replace"
 
 
 class Outcome(StrEnum):
@@ -94,7 +102,11 @@ class TargetName:
 
 @dataclass(frozen=True, slots=True)
 class SourceField:
-    """One field of a BigQuery schema. `type` is the GoogleSQL name (INT64, STRUCT, …)."""
+    """One field of a BigQuery schema. `type` is the GoogleSQL name (INT64, STRUCT, …).
+
+    `sql` is the GoogleSQL expression that makes it, None for the bare column; `masked` says that
+    it hides what the source holds.
+    """
 
     name: str
     type: str
@@ -103,7 +115,10 @@ class SourceField:
     precision: int | None = None
     scale: int | None = None
     range_element: str | None = None
+    max_length: int | None = None
     fields: tuple["SourceField", ...] = ()
+    sql: str | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,8 @@ class SourceFacts:
 
     `kind` is BigQuery's table type, or QUERY. `num_rows` and `num_bytes` leave out rows still in
     the streaming buffer and are None where BigQuery does not tell them (views, queries).
+    `partition_filter_on` is the partition column without a filter on which BigQuery refuses every
+    query of the table; None where it asks for none.
     """
 
     sql: str
@@ -132,8 +149,8 @@ class Column:
     """One column on its way: from `source` in BigQuery to `name` in PostgreSQL.
 
     `select` is the GoogleSQL expression that an EXPORT DATA statement writes for it; `plain` says
-    that the expression is the bare column, so that an extract job carries it as well. `wire` names
-    how the encoder writes it (see `encode.py`).
+    that Parquet carries the bare column as well, so that an extract job may read it. `wire` names
+    how the encoder writes it (see `encode.py`); `field` tells it how nested values are built.
     """
 
     name: str
@@ -145,6 +162,8 @@ class Column:
     plain: bool
     wire: str
     comment: str | None = None
+    field: SourceField | None = None
+    masked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +194,41 @@ def as_stored(value: CursorValue | None) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
-    """A column PostgreSQL already has. `type` as `format_type` writes it."""
+    """A column PostgreSQL already has. `type` as `format_type` writes it.
+
+    `has_default` says that it fills itself: by a default, as generated or identity column.
+    `not_null_stays` where PostgreSQL drops no NOT NULL: primary key, replica identity, identity.
+    """
 
     name: str
     type: str
     not_null: bool
     has_default: bool
+    not_null_stays: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaChange:
+    """One column in which target and source differ, and what becomes of it.
+
+    `column` is the target's. `before` and `after` are its type, for `nullable` NOT NULL and NULL;
+    None where there is no such column.
+    """
+
+    kind: Literal["added", "widened", "nullable", "kept", "not_loaded"]
+    column: str
+    before: str | None = None
+    after: str | None = None
+
+    def __str__(self) -> str:
+        says = {
+            "added": f"is added as {self.after}",
+            "widened": f"is widened from {self.before} to {self.after}",
+            "nullable": "may be NULL from now on",
+            "kept": "stays, NULL in new rows: the source lacks it",
+            "not_loaded": "is not loaded: the target lacks it",
+        }
+        return f"{self.column} {says[self.kind]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +274,10 @@ class SyncPlan:
 
     `cursor_after` says what becomes of the stored cursor: advance to the highest value loaded,
     keep it, or clear it so that the next run loads everything. `key` holds PostgreSQL names.
-    `bytes_probed` were billed already, for finding the window.
+    `bytes_probed` were billed already, for finding the window. `every_partition_of` is the column
+    on which BigQuery asks for a filter that the window does not give. `comment` describes the
+    table where bq2pg creates it. `direct` says that the Read API reads the source itself, without
+    a query. `changes` are made in the transaction that publishes.
     """
 
     table: str
@@ -251,6 +302,11 @@ class SyncPlan:
     bytes_probed: int = 0
     max_bytes_billed: int | None = None
     parallelism: int = 2
+    nul_bytes: NulBytes = NulBytes.FAIL
+    every_partition_of: str | None = None
+    comment: str | None = None
+    direct: bool = False
+    changes: tuple[SchemaChange, ...] = ()
 
     @property
     def origin(self) -> Origin:
@@ -274,7 +330,8 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One exported object. `size` in bytes; `generation` pins its content."""
+    """One exported object, or one stream to be read. `size` in bytes, 0 where it is not known
+    yet; `generation` pins an object's content."""
 
     uri: str
     size: int
@@ -283,96 +340,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """A finished export. `rows` is None where BigQuery does not count them (extract jobs), `files`
-    where it does not count those."""
+    """A finished export. `place` is where the rows wait: a prefix in the bucket, or a table's path.
 
-    job_id: str
-    prefix: str
+    `job_id` is None where no job was needed, `rows` where BigQuery does not count them (extract
+    jobs), `files` where it does not count those.
+    """
+
+    job_id: str | None
+    place: str
     rows: int | None
     bytes_processed: int
     bytes_billed: int
     files: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One verdict on the staged rows. `numbers` are what it was judged by."""
-
-    name: str
-    passed: bool
-    says: str
-    numbers: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is; reported at most about once a second."""
-
-    table: str
-    phase: str
-    rows: int = 0
-    bytes: int = 0
-    shards_done: int = 0
-    shards: int = 0
-    expected_rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SyncResult:
-    """What a run did. Times in seconds, sizes in bytes, `cost` in US dollars."""
-
-    table: str
-    target: TargetName
-    outcome: Outcome
-    publish: Mode
-    rows: int
-    bytes: int
-    shards: int
-    seconds: float
-    phases: Mapping[str, float]
-    columns: tuple[Column, ...]
-    checks: tuple[Check, ...]
-    cursor_before: CursorValue | None
-    cursor_after: CursorValue | None
-    job_id: str | None = None
-    prefix: str | None = None
-    way: ExportWay | None = None
-    bytes_processed: int = 0
-    bytes_billed: int = 0
-    cost: float = 0.0
-    location: str = ""
-    source: str = ""
-    source_modified_at: datetime | None = None
-    target_rows: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What an attempt used up before it failed: seconds, bytes billed, US dollars."""
-
-    seconds: float
-    phases: Mapping[str, float]
-    job_id: str | None
-    bytes_billed: int
-    cost: float
-
-
-@dataclass(frozen=True, slots=True)
-class TableStatus:
-    """The last attempt at one target and its cursor, for people to read.
-
-    `table` is the name it was configured under then; `target` as in `sync_state`.
-    """
-
-    table: str
-    outcome: Outcome
-    mode: str
-    rows: int
-    seconds: float
-    finished_at: datetime | None
-    cursor: CursorValue | None
-    bytes_billed: int
-    run_id: str
-    error: str | None = None
-    source_modified_at: datetime | None = None
-    target: str = ""

@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from typing import Literal
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import export_sql
-from bq2pg_assets.engine.errors import ConfigError, MappingError, TargetError, VerifyError
+from bq2pg_assets.engine import evolve, export_sql, postgres_sql, ways
+from bq2pg_assets.engine.errors import ConfigError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
     CURSOR_TYPES,
     Column,
@@ -20,12 +20,15 @@ from bq2pg_assets.engine.model import (
     CursorValue,
     ExportWay,
     Mode,
+    NulBytes,
     Origin,
     Probe,
     RunOptions,
+    SchemaChange,
     SourceFacts,
     SyncPlan,
     TargetFacts,
+    TargetName,
     Window,
     origin_of,
 )
@@ -43,13 +46,18 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What the run wants, before the source is probed: `probes` when a window must be found."""
+    """What the run wants, before the source is probed: `probes` when a window must be found.
+
+    `every_partition_of` is the column BigQuery asks for a filter on, unless a window filters it.
+    """
 
     publish: Mode
     cursor: Cursor | None
     key: tuple[str, ...]
     probes: bool
     after: Literal["advance", "keep", "clear"]
+    every_partition_of: str | None = None
+    changes: tuple[SchemaChange, ...] = ()
 
 
 def decide(
@@ -68,7 +76,9 @@ def decide(
     _refuse_foreign_target(table, target, full_refresh=options.full_refresh)
     key = _key(table, facts, columns)
     publish = _publish(table, target, cursor=cursor, options=options)
-    _refuse_mismatch(table, columns, target)
+    if publish is Mode.REPLACE:
+        _refuse_few_for_all(table, target, options)
+    changes = evolve.schema_changes(table, columns, target, publish=publish, key=key)
     if publish is Mode.MERGE:
         _refuse_without_unique_key(table, columns, target, key=key)
     probes = publish is not Mode.REPLACE and cursor is not None and cursor.value is not None
@@ -79,10 +89,14 @@ def decide(
             f"table {table.name}",
             met="where on an incremental append",
             expected="every row above the cursor",
-            way_out="A row left out now would be left out for ever. Add full_refresh to load "
-            "only these rows, or use mode: merge.",
+            way_out="A row left out now would be left out for ever. Add full_refresh to "
+            "replace the content by these rows alone, or use mode: merge.",
         )
-    return Intent(publish, cursor, key, probes, _after(cursor, probes=probes, options=options))
+    after = _after(cursor, probes=probes, options=options)
+    every = facts.partition_filter_on
+    if probes and cursor is not None and cursor.column == every:
+        every = None
+    return Intent(publish, cursor, key, probes, after, every, changes)
 
 
 def make_plan(
@@ -94,6 +108,7 @@ def make_plan(
     intent: Intent,
     options: RunOptions,
     probe: Probe | None,
+    has_bucket: bool = True,
 ) -> SyncPlan:
     """The whole plan. `probe` is what was found above the cursor, None for a full load."""
     window = None
@@ -101,8 +116,15 @@ def make_plan(
         assert probe is not None
         window = Window(intent.cursor.value, probe.high)
     where = options.where
-    way, reason = choose_way(
-        table, facts=facts, columns=columns, window=window, where=where, limit=options.limit
+    out = ways.choose_way(
+        table,
+        facts=facts,
+        columns=columns,
+        window=window,
+        where=where,
+        limit=options.limit,
+        every_partition_of=intent.every_partition_of,
+        has_bucket=has_bucket,
     )
     expected = probe.rows if probe is not None else None if options.partial else facts.num_rows
     return SyncPlan(
@@ -110,11 +132,11 @@ def make_plan(
         target=table.target_name,
         publish=intent.publish,
         creates_target=target.kind is None,
-        way=way,
-        reason=reason,
+        way=out.way,
+        reason=out.reason,
         source_sql=facts.sql,
         location=facts.location,
-        columns=columns,
+        columns=evolve.loaded(columns, intent.changes),
         cursor=intent.cursor,
         window=window,
         where=where,
@@ -128,6 +150,12 @@ def make_plan(
         bytes_probed=probe.bytes_billed if probe is not None else 0,
         max_bytes_billed=table.max_bytes_billed,
         parallelism=table.parallelism,
+        nul_bytes=NulBytes(table.nul_bytes),
+        # An extract job needs no filter, and a table that wants one is not read directly.
+        every_partition_of=None if out.way is ExportWay.EXTRACT else intent.every_partition_of,
+        comment=table.description or facts.description,
+        direct=out.direct,
+        changes=intent.changes,
     )
 
 
@@ -142,54 +170,11 @@ def refuse_empty(table: TableConfig, publish: Mode, *, rows: int | None) -> None
         )
 
 
-def choose_way(
-    table: TableConfig,
-    *,
-    facts: SourceFacts,
-    columns: tuple[Column, ...],
-    window: Window | None,
-    where: str | None,
-    limit: int | None,
-) -> tuple[ExportWay, str]:
-    """The cheapest way out that is right, and why. Raises ConfigError for an impossible one.
-
-    An extract job is free but reads one whole plain table, writes what Parquet carries, and
-    misses rows of the streaming buffer (bigquery-facts: 1.1, 5.3).
-    """
-    needs = []
-    if facts.kind != "TABLE":
-        needs.append(f"the source is a {facts.kind.replace('_', ' ').lower()}")
-    if window is not None:
-        needs.append("only rows above the cursor are read")
-    if where:
-        needs.append("a condition is given")
-    if limit is not None:
-        needs.append("a limit is given")
-    if facts.streaming:
-        needs.append("rows wait in the streaming buffer")
-    shaped = [c.source for c in columns if not c.plain]
-    if shaped:
-        needs.append(f"Parquet cannot carry {', '.join(shaped)} as they are")
-    excluded = [f.name for f in facts.fields if f.name not in {c.source for c in columns}]
-    if excluded:
-        needs.append(f"{', '.join(excluded)} must stay in BigQuery")
-    if table.export == "extract" and needs:
-        raise ConfigError(
-            f"table {table.name}",
-            met=f"export: extract, but {'; '.join(needs)}",
-            expected="a whole plain table",
-            way_out="Use export: auto; EXPORT DATA bills the bytes it reads, up to "
-            "max_bytes_billed.",
-        )
-    if needs or table.export == "export_data":
-        return ExportWay.EXPORT_DATA, "; ".join(needs) or "asked for"
-    return ExportWay.EXTRACT, "a whole plain table: free"
-
-
 def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None) -> Cursor | None:
     name = table.cursor_column
     if name is None:
         return None
+    _refuse_changed_cursor(table, name)
     field = next((f for f in facts.fields if f.name == name), None)
     if field is None or field.mode == "REPEATED" or field.type not in CURSOR_TYPES:
         usable = [f.name for f in facts.fields if f.type in CURSOR_TYPES and f.mode != "REPEATED"]
@@ -202,14 +187,27 @@ def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None
             expected="a TIMESTAMP, DATETIME or DATE column that grows with every change",
             way_out=f"{offer} use mode: replace, which needs none.",
         )
-    if table.columns.get(name) is not None and table.columns[name].exclude:
+    return Cursor(name, field.type, None if value is None else _typed(value, field.type))
+
+
+def _refuse_changed_cursor(table: TableConfig, name: str) -> None:
+    """The window compares what BigQuery holds with what PostgreSQL has: it must be the same."""
+    column = table.columns.get(name)
+    met = ""
+    if column is not None and column.exclude:
+        met, way_out = "excluded", "Remove exclude from it."
+    elif table.include is not None and name not in table.include:
+        met, way_out = "not in include", "Add it to include."
+    elif column is not None and column.shaped:
+        met = "changed by expression, cast, default or mask"
+        way_out = "Remove these from it, or use mode: replace."
+    if met:
         raise ConfigError(
             f"table {table.name}",
-            met=f"the cursor column {name} is excluded",
-            expected="it among the columns, to know how far the table is loaded",
-            way_out="Remove exclude from it.",
+            met=f"the cursor column {name} is {met}",
+            expected="it among the columns as it is, to know how far the table is loaded",
+            way_out=way_out,
         )
-    return Cursor(name, field.type, None if value is None else _typed(value, field.type))
 
 
 def _typed(value: CursorValue, kind: str) -> CursorValue:
@@ -243,10 +241,32 @@ def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refr
             f"target {name}",
             met="a table with rows that bq2pg did not load",
             expected="an empty table, or none",
-            way_out="Choose another target, empty the table, or replace its content once: with "
-            "--full-refresh (full_refresh: true in Dagster), or by giving it a row in sync_state "
-            "with NULL as last_synced_at.",
+            way_out="Choose another target, empty the table, or have its content replaced once: "
+            f"{_full_load(table.target_name)}.",
         )
+
+
+def _refuse_few_for_all(table: TableConfig, target: TargetFacts, options: RunOptions) -> None:
+    """A partial run that would replace all rows of a target by the few it loads, unasked."""
+    if options.partial and target.has_rows and not options.full_refresh:
+        limit = f"limit {options.limit}" if options.limit is not None else ""
+        given = " and ".join(filter(None, (limit, "where" if options.where else "")))
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"{given} on a full load would leave only these rows in {table.target_name}",
+            expected="all rows, where there are rows already",
+            way_out="If that is meant, add full_refresh (--full-refresh, full_refresh: true in "
+            "Dagster); else load into another target, or without limit and where.",
+        )
+
+
+def _full_load(target: TargetName) -> str:
+    """How to ask for one, also where there are no options."""
+    statement = postgres_sql.forget_cursor(target).as_string()
+    return (
+        "with --full-refresh (full_refresh: true in Dagster); for bq-to-postgres, which has no "
+        f"such option, run in the target's database: {statement}"
+    )
 
 
 def _refuse_other_origin(table: TableConfig, target: TargetFacts, *, now: Origin) -> None:
@@ -258,8 +278,8 @@ def _refuse_other_origin(table: TableConfig, target: TargetFacts, *, now: Origin
             met=f"cursor {now.cursor_column} of {now.source}, but the stored one was read from "
             f"{before.cursor_column} of {before.source}",
             expected="one source and one cursor column as long as rows are only added",
-            way_out="Load everything once with --full-refresh (full_refresh: true in Dagster), "
-            "or choose another target.",
+            way_out="Choose another target, or load everything once: "
+            f"{_full_load(table.target_name)}.",
         )
 
 
@@ -274,6 +294,15 @@ def _key(table: TableConfig, facts: SourceFacts, columns: tuple[Column, ...]) ->
             met=f"key {', '.join(key)} is not among the columns" if key else "merge without a key",
             expected="the columns that identify a row",
             way_out="Name them with key: [column, …].",
+        )
+    masks = {k: table.columns[k].mask for k in key if k in table.columns}
+    merging = [f"{k} by {m}" for k, m in masks.items() if m not in (None, "sha256", "hmac")]
+    if merging:
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"the key masked: {', '.join(merging)}; rows would share it that are not the same",
+            expected="a key that still identifies a row",
+            way_out="Mask it by hmac or sha256, or take another key.",
         )
     return tuple(names[k] for k in key)
 
@@ -298,31 +327,6 @@ def _after(
     if probes:
         return "keep" if options.where else "advance"
     return "clear" if options.partial else "advance"
-
-
-def _refuse_mismatch(table: TableConfig, columns: tuple[Column, ...], target: TargetFacts) -> None:
-    if target.kind is None:
-        return
-    have = {c.name: c for c in target.columns}
-    problems = [
-        f"column {c.name} ({c.pg_type}) is missing in the target"
-        if c.name not in have
-        else f"column {c.name} is {have[c.name].type} in the target, {c.pg_type} from the source"
-        for c in columns
-        if c.name not in have or have[c.name].type != c.pg_type
-    ]
-    ours = {c.name for c in columns}
-    problems += [
-        f"column {c.name} of the target is NOT NULL without a default, and the source lacks it"
-        for c in target.columns
-        if c.name not in ours and c.not_null and not c.has_default
-    ]
-    if problems:
-        raise MappingError(
-            f"table {table.name}, target {table.target_name}",
-            problems,
-            way_out="Alter the target to fit, or drop it and run again to have it made anew.",
-        )
 
 
 def _refuse_without_unique_key(

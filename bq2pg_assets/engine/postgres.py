@@ -7,6 +7,7 @@ One connection holds the table's advisory lock for the whole run and publishes: 
 lives, no other run writes the table. Copying uses connections of its own.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -25,31 +26,16 @@ from bq2pg_assets.engine.model import (
     Mode,
     Outcome,
     RunId,
-    Spent,
     SyncPlan,
-    SyncResult,
-    TableStatus,
     TargetColumn,
     TargetFacts,
     TargetName,
 )
 from bq2pg_assets.engine.postgres_errors import postgres_errors
+from bq2pg_assets.engine.results import Spent, SyncResult, TableStatus
 
-LOCK_TIMEOUT = "10s"  # the longest a publish waits for readers before it gives way and fails
-
-FACTS = """
-SELECT c.oid, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relname = %s"""
-COLUMNS = """
-SELECT attname, format_type(atttypid, atttypmod), attnotnull,
-  atthasdef OR attidentity <> '' OR attgenerated <> ''
-FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
-UNIQUE_KEYS = """
-SELECT array_agg(a.attname::text) FROM pg_index i
-JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate
-  AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts
-GROUP BY i.indexrelid"""
+log = logging.getLogger(__name__)
+LOCK_TIMEOUT = "10s"  # the longest wait for other sessions' locks before giving way to them
 
 
 class PostgresTarget:
@@ -171,6 +157,19 @@ class TargetSession:
             )
         self.stage = postgres_sql.stage_name(target, schema=database.state_schema, run=run)
 
+    def drop_leftovers(self, *, cancel: CancelToken) -> None:
+        """Remove the staging tables of killed runs: under the lock they have no living owner.
+
+        One that some other session still holds, such as a COPY whose client died unseen, stays
+        for the next run.
+        """
+        schema, comment = self._database.state_schema, postgres_sql.stage_comment(self.target)
+        with self._interruptible(cancel):
+            for (name,) in self._conn.execute(postgres_sql.LEFTOVERS, [schema, comment]).fetchall():
+                with suppress(psycopg.errors.LockNotAvailable), self._conn.transaction():
+                    self._limit_lock_waits()
+                    self._conn.execute(postgres_sql.drop(TargetName(schema, name)))
+
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded."""
         with postgres_errors(self._where):
@@ -207,22 +206,25 @@ class TargetSession:
         return row[0], list(row[1:])
 
     def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
-        """Rows, cursor and history in one transaction. Returns the result with both filled in.
+        """The plan's changes, rows, cursor and history in one transaction.
 
-        The token is looked at last thing before the commit: a run shown as cancelled never
-        commits afterwards.
+        Returns the result with what was written filled in. The token is looked at last thing before
+        the commit: a run shown as cancelled never commits afterwards.
         """
         with self._interruptible(cancel), self._conn.transaction():
-            self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+            self._limit_lock_waits()
             cursor = self._new_cursor(plan)
+            _run(self._conn, postgres_sql.evolve_target(plan))
             written = self._write_rows(plan, staged=result.rows)
             if plan.cursor_after != "keep":
                 state.write_cursor(self._conn, self.target, cursor)
-            final = replace(result, cursor_after=cursor, rows=written)
+            final = replace(result, cursor_after=cursor, rows=written, schema_changes=plan.changes)
             state.finish(
                 self._conn, self._database.state_schema, attempt=self._attempt, result=final
             )
             cancel.check(self._where)
+        for change in final.schema_changes:
+            log.info("%s: column %s", self._where, change)
         return final
 
     def finish(self, result: SyncResult) -> None:
@@ -247,7 +249,7 @@ class TargetSession:
     def analyze(self, *, cancel: CancelToken) -> None:
         """Fresh statistics for the planner. Raises TargetError when the table stays locked."""
         with self._interruptible(cancel), self._conn.transaction():
-            self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+            self._limit_lock_waits()
             self._conn.execute(postgres_sql.analyze(self.target))
 
     def row_estimate(self) -> int | None:
@@ -259,6 +261,10 @@ class TargetSession:
         """Remove the staging table, if it is there."""
         with self._usable_connection() as conn, postgres_errors(self._where):
             conn.execute(postgres_sql.drop(self.stage))
+
+    def _limit_lock_waits(self) -> None:
+        """For the rest of the transaction."""
+        self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
 
     def _new_cursor(self, plan: SyncPlan) -> CursorValue | None:
         name = postgres_sql.cursor_name(plan)
@@ -355,12 +361,12 @@ def _describe(
     conn: psycopg.Connection[Any], target: TargetName, *, own_schema: str
 ) -> tuple[TargetFacts, CursorValue | None]:
     stored = state.read_cursor(conn, target)
-    found = conn.execute(FACTS, [target.schema, target.table]).fetchone()
+    found = conn.execute(postgres_sql.FACTS, [target.schema, target.table]).fetchone()
     if found is None:
         return TargetFacts(kind=None, owned=stored.known), stored.last_synced_at
     oid, kind = found
-    columns = tuple(TargetColumn(*row) for row in conn.execute(COLUMNS, [oid]))
-    keys = tuple(frozenset(row[0]) for row in conn.execute(UNIQUE_KEYS, [oid]))
+    columns = tuple(TargetColumn(*row) for row in conn.execute(postgres_sql.COLUMNS, [oid]))
+    keys = tuple(frozenset(row[0]) for row in conn.execute(postgres_sql.UNIQUE_KEYS, [oid]))
     facts = TargetFacts(
         kind=kind,
         columns=columns,

@@ -14,12 +14,37 @@ from bq2pg_assets.engine.model import Column, RunId, SyncPlan, TargetName
 STATE = "sync_state"
 HISTORY = "sync_history"
 
+FACTS = """
+SELECT c.oid, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relname = %s"""
+COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod), attnotnull,
+  atthasdef OR attidentity <> '' OR attgenerated <> '',
+  attidentity <> '' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = attrelid
+    AND (i.indisprimary OR i.indisreplident) AND attnum = ANY (i.indkey))
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum"""
+UNIQUE_KEYS = """
+SELECT array_agg(a.attname::text) FROM pg_index i
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate
+  AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts
+GROUP BY i.indexrelid"""
+LEFTOVERS = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'r' AND left(c.relname, 6) = 'stage_'
+  AND obj_description(c.oid, 'pg_class') = %s AND pg_has_role(c.relowner, 'USAGE')"""
+
 
 def stage_name(table: TargetName, *, schema: str, run: RunId) -> TargetName:
     """The staging table of one attempt: short, unique, telling which target it belongs to."""
     digest = hashlib.sha256(f"{table}\0{run.slug}".encode()).hexdigest()[:16]
     head = table.table.encode()[:40].decode(errors="ignore")
     return TargetName(schema, f"stage_{head}_{digest}")
+
+
+def stage_comment(target: TargetName) -> str:
+    """What says of a staging table whose it is: its name holds only a part of the target's."""
+    return f"bq2pg staging of {target}"
 
 
 def identifier(name: TargetName) -> sql.Identifier:
@@ -50,7 +75,7 @@ def create_stage(plan: SyncPlan, stage: TargetName) -> list[sql.Composed]:
     return [
         sql.SQL(f"CREATE {kind} {{}} (\n  {{}}\n)").format(identifier(stage), columns),
         sql.SQL("COMMENT ON TABLE {} IS {}").format(
-            identifier(stage), sql.Literal(f"bq2pg staging of {plan.target}")
+            identifier(stage), sql.Literal(stage_comment(plan.target))
         ),
     ]
 
@@ -76,17 +101,11 @@ def finish_target(plan: SyncPlan) -> list[sql.Composed]:
         )
     statements.append(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(
-            identifier(plan.target), sql.Literal(f"Copied from BigQuery by bq2pg: {plan.table}")
+            identifier(plan.target),
+            sql.Literal(plan.comment or f"Copied from BigQuery by bq2pg: {plan.table}"),
         )
     )
-    statements += [
-        sql.SQL("COMMENT ON COLUMN {} IS {}").format(
-            sql.Identifier(plan.target.schema, plan.target.table, c.name), sql.Literal(c.comment)
-        )
-        for c in plan.columns
-        if c.comment
-    ]
-    return statements
+    return statements + column_comments(plan.target, plan.columns)
 
 
 def become_target(stage: TargetName, target: TargetName) -> list[sql.Composed]:
@@ -99,6 +118,59 @@ def become_target(stage: TargetName, target: TargetName) -> list[sql.Composed]:
         sql.SQL("ALTER TABLE {} RENAME TO {}").format(
             identifier(moved), sql.Identifier(target.table)
         ),
+    ]
+
+
+def alter_table(target: TargetName, actions: Sequence[sql.Composed]) -> sql.Composed:
+    """One ALTER TABLE, so that there is one lock and at most one rewrite."""
+    return sql.SQL("ALTER TABLE {} {}").format(identifier(target), sql.SQL(", ").join(actions))
+
+
+def add_column(name: str, kind: str) -> sql.Composed:
+    """An action of ALTER TABLE. `kind` is a type from typemap's table, or one with NOT NULL."""
+    return sql.SQL("ADD COLUMN {} {}").format(sql.Identifier(name), sql.SQL(kind))
+
+
+def drop_column(name: str) -> sql.Composed:
+    """An action of ALTER TABLE; bq2pg shows it to people and never runs it."""
+    return sql.SQL("DROP COLUMN {}").format(sql.Identifier(name))
+
+
+def set_type(name: str, kind: str, *, using: bool = False) -> sql.Composed:
+    """An action of ALTER TABLE. `using` casts explicitly: it may round, cut or fail."""
+    column = sql.Identifier(name)
+    cast = sql.SQL(" USING {}::{}").format(column, sql.SQL(kind)) if using else sql.SQL("")
+    return sql.SQL("ALTER COLUMN {} TYPE {}{}").format(column, sql.SQL(kind), cast)
+
+
+def drop_not_null(name: str) -> sql.Composed:
+    """An action of ALTER TABLE."""
+    return sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name))
+
+
+def evolve_target(plan: SyncPlan) -> list[sql.Composed]:
+    """The plan's changes: one ALTER TABLE, and the comments of the columns it adds."""
+    actions = []
+    for change in plan.changes:
+        if change.kind == "added" and change.after:
+            actions.append(add_column(change.column, change.after))
+        elif change.kind == "widened" and change.after:
+            actions.append(set_type(change.column, change.after))
+        elif change.kind == "nullable":
+            actions.append(drop_not_null(change.column))
+    added = {c.column for c in plan.changes if c.kind == "added"}
+    comments = column_comments(plan.target, [c for c in plan.columns if c.name in added])
+    return ([alter_table(plan.target, actions)] if actions else []) + comments
+
+
+def column_comments(target: TargetName, columns: Sequence[Column]) -> list[sql.Composed]:
+    """BigQuery's descriptions, on the columns that have one."""
+    return [
+        sql.SQL("COMMENT ON COLUMN {} IS {}").format(
+            sql.Identifier(target.schema, target.table, c.name), sql.Literal(c.comment)
+        )
+        for c in columns
+        if c.comment
     ]
 
 
@@ -193,6 +265,14 @@ def cursor_name(plan: SyncPlan) -> str | None:
 def drop(stage: TargetName) -> sql.Composed:
     """Remove a staging table, if it is there."""
     return sql.SQL("DROP TABLE IF EXISTS {}").format(identifier(stage))
+
+
+def forget_cursor(target: TargetName) -> sql.Composed:
+    """What a person runs so that the next sync of `target` replaces its content."""
+    return sql.SQL(
+        "INSERT INTO {} VALUES ({}, NULL) ON CONFLICT (table_name) DO UPDATE SET "
+        "last_synced_at = NULL"
+    ).format(sql.Identifier(target.schema, STATE), sql.Literal(str(target)))
 
 
 def analyze(target: TargetName) -> sql.Composed:

@@ -8,7 +8,8 @@ import re
 
 SECRETS = (
     # postgresql://user:secret@host, and the same in any other address
-    (re.compile(r"(://[^\s:/@]*:)[^\s@]+@"), r"\1***@"),
+    # (to the last @ of the word: a password that is not percent-encoded may hold one)
+    (re.compile(r"(://[^\s:/@]*:)\S+@"), r"\1***@"),
     # password=secret, password='se cret', sslpassword=…, secret=…, and ?password=… of an address
     (re.compile(r"(?i)((?:password|secret)\s*=\s*)('(?:\\.|[^'\\])*'|[^\s&]+)"), r"\1***"),
 )

@@ -77,12 +77,19 @@ class GcsShards:
                 yield ParquetShard(shard, reader)
 
     def delete(self, prefix: str) -> int:
-        """Delete everything below `prefix`. Returns the number of objects. Raises StorageError."""
+        """Delete everything below `prefix`. Returns the number of objects. Raises StorageError.
+
+        In a bucket that does not exist there is nothing to delete.
+        """
         path = self._path(prefix)
         if not path.startswith(f"{ROOT}/"):
             raise ValueError(f"{prefix} is not below {ROOT}/")
         with storage_errors(self._where):
-            blobs = list(self.client.list_blobs(self.name, prefix=path, timeout=REQUEST_SECONDS))
+            try:
+                found = self.client.list_blobs(self.name, prefix=path, timeout=REQUEST_SECONDS)
+                blobs = list(found)
+            except NotFound:
+                return 0
             self.client.bucket(self.name).delete_blobs(
                 blobs, on_error=lambda _: None, timeout=REQUEST_SECONDS
             )
@@ -133,6 +140,11 @@ class ParquetShard:
     def rows(self) -> int:
         """The number of rows, from the footer."""
         return int(self._reader.metadata.num_rows)
+
+    @property
+    def size(self) -> int:
+        """In bytes, all of which are downloaded."""
+        return self.shard.size
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The named columns in small batches. Parallelism comes from connections, not threads."""

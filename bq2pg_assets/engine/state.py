@@ -6,7 +6,7 @@ cursor commits with the rows or not at all. Does not: opening connections (postg
 `sync_state` lies beside the targets, in their schema; `sync_history` in bq2pg's own schema.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,14 +19,12 @@ from bq2pg_assets.engine.model import (
     Origin,
     Outcome,
     RunId,
-    Spent,
     SyncPlan,
-    SyncResult,
-    TableStatus,
     TargetName,
     as_stored,
 )
 from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
+from bq2pg_assets.engine.results import Spent, SyncResult, TableStatus
 
 CREATE_STATE = """
 CREATE TABLE IF NOT EXISTS {} (
@@ -63,7 +61,9 @@ CREATE TABLE IF NOT EXISTS {} (
   cursor_before      timestamp,
   cursor_after       timestamp,
   source_modified_at timestamptz,
-  error              text
+  error              text,
+  nul_bytes          jsonb,
+  schema_changes     jsonb
 )"""
 
 FINISH = """
@@ -71,7 +71,8 @@ UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows
   bytes = %(bytes)s, shards = %(shards)s, finished_at = clock_timestamp(), seconds = %(seconds)s,
   phases = %(phases)s, job_id = %(job_id)s, bytes_processed = %(bytes_processed)s,
   bytes_billed = %(bytes_billed)s, cost = %(cost)s, cursor_before = %(cursor_before)s,
-  cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s
+  cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s,
+  nul_bytes = %(nul_bytes)s, schema_changes = %(schema_changes)s
 WHERE id = %(id)s"""
 
 STATUS = """
@@ -81,10 +82,10 @@ SELECT DISTINCT ON (h.target) h.*,
 FROM {} h ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
-ADDED = ("source text", "cursor_column text")
-NEWEST = """
-SELECT attname FROM pg_attribute
-WHERE attrelid = to_regclass(%s) AND attname = 'cursor_column'"""
+ADDED = ("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb")
+COMPLETE = f"""
+SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
+AND attname IN ({", ".join(f"'{column.partition(' ')[0]}'" for column in ADDED)})"""
 
 ENDED_WELL = (Outcome.LOADED, Outcome.NOTHING_NEW)
 
@@ -103,7 +104,7 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
     One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
     """
     has_state = _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE))
-    if has_state and _exists(conn, NEWEST, _quoted(own_schema, HISTORY)):
+    if has_state and _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
         return
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
     for schema in dict.fromkeys((target_schema, own_schema)):
@@ -131,7 +132,7 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
 
 def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
     """What the last load of `target` read, as far as it is recorded."""
-    if not _exists(conn, NEWEST, _quoted(own_schema, HISTORY)):
+    if not _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
         return None
     row = conn.execute(
         sql.SQL(
@@ -234,6 +235,8 @@ def finish(conn: Connection[Any], own_schema: str, *, attempt: int, result: Sync
             "cursor_before": as_stored(result.cursor_before),
             "cursor_after": as_stored(result.cursor_after),
             "source_modified_at": result.source_modified_at,
+            "nul_bytes": Jsonb(dict(result.nul_bytes)),
+            "schema_changes": Jsonb([asdict(c) for c in result.schema_changes]),
             "id": attempt,
         },
     )

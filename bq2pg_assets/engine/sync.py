@@ -14,19 +14,20 @@ from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import copy_shards
+from bq2pg_assets.engine.copy import Store, copy_shards
 from bq2pg_assets.engine.model import (
     CursorValue,
     Estimate,
-    Progress,
+    ExportWay,
     RunId,
     RunOptions,
     SourceFacts,
     SyncPlan,
-    SyncResult,
     TargetFacts,
 )
 from bq2pg_assets.engine.postgres import PostgresTarget, TargetSession
+from bq2pg_assets.engine.read_api import ReadStreams
+from bq2pg_assets.engine.results import Progress, SyncResult
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.typemap import map_columns
 
@@ -37,7 +38,7 @@ def sync_table(
     table: TableConfig,
     *,
     source: BigQuerySource,
-    shards: GcsShards,
+    shards: GcsShards | None,
     target: PostgresTarget,
     run: RunId,
     options: RunOptions = NO_OPTIONS,
@@ -46,8 +47,9 @@ def sync_table(
 ) -> SyncResult:
     """Bring one target table up to date with its source.
 
-    Raises a Bq2pgError; the live table and its cursor are then as before. The exported objects
-    and the staging table are removed in every case but the death of the process.
+    `shards` is the bucket, None where there is none. Raises a Bq2pgError; the live table and its
+    cursor are then as before. The exported objects and the staging table are removed in every
+    case but the death of the process.
     """
     attempt = Attempt(
         table, run=run, cancel=cancel or CancelToken(), report=report, cost=source.cost
@@ -57,15 +59,24 @@ def sync_table(
         recorded(session, attempt),
     ):
         with attempt.phase("plan"):
+            session.drop_leftovers(cancel=attempt.cancel)  # of killed runs
             there, cursor = session.describe()  # 2 read the cursor
             plan, facts = _plan(  # 3 describe, 4 plan
-                table, source, there, cursor, options=options, cancel=attempt.cancel
+                table,
+                source,
+                there,
+                cursor,
+                options=options,
+                has_bucket=shards is not None,
+                run=run,
+                cancel=attempt.cancel,
             )
             session.record_plan(plan)
             attempt.bytes_billed = plan.bytes_probed
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
-        return _load(attempt, plan, facts, source=source, shards=shards, session=session)
+        store = _store(plan, source, shards)
+        return _load(attempt, plan, facts, source=source, store=store, session=session)
 
 
 def _load(
@@ -74,22 +85,22 @@ def _load(
     facts: SourceFacts,
     *,
     source: BigQuerySource,
-    shards: GcsShards,
+    store: Store,
     session: TargetSession,
 ) -> SyncResult:
     table, cancel = attempt.table, attempt.cancel
     planning.refuse_empty(table, plan.publish, rows=None if facts.streaming else facts.num_rows)
-    prefix = shards.prefix(table.name, attempt.run)
-    with cleaned(session, shards, prefix, attempt):  # 10 clean, whatever happens
+    prefix = store.prefix(table.name, attempt.run)
+    with cleaned(session, store, prefix, attempt):  # 10 clean, whatever happens
         with attempt.phase("export"):  # 5 export
-            attempt.job_id = job_id(table.name, attempt.run.slug)
-            export = source.export(plan, prefix=prefix, job_id=attempt.job_id, cancel=cancel)
+            attempt.job_id = None if plan.direct else job_id(table.name, attempt.run, "export")
+            export = source.export(plan, prefix=prefix, run=attempt.run, cancel=cancel)
             attempt.bytes_billed += export.bytes_billed
-            exported = shards.list(prefix)
+            exported = store.list(export.place)
         with attempt.phase("copy"):  # 6 copy
             session.create_stage(plan)
             copied = copy_shards(
-                plan, exported, store=shards, session=session, cancel=cancel, report=attempt.report
+                plan, exported, store=store, session=session, cancel=cancel, report=attempt.report
             )
         with attempt.phase("verify"):  # 7 verify
             still = source.unchanged_rows(table, facts)
@@ -111,11 +122,25 @@ def plan_table(
     *,
     source: BigQuerySource,
     target: PostgresTarget,
+    run: RunId,
     options: RunOptions = NO_OPTIONS,
+    has_bucket: bool = True,
 ) -> tuple[SyncPlan, Estimate]:
-    """Steps 2 to 4 without a lock and without writing anything, and what they would process."""
+    """Steps 2 to 4 without a lock and without writing anything, and what they would process.
+
+    `run` names the query that looks above the cursor; no attempt is recorded.
+    """
     there, cursor = target.describe(table.target_name)
-    plan, _ = _plan(table, source, there, cursor, options=options, cancel=CancelToken())
+    plan, _ = _plan(
+        table,
+        source,
+        there,
+        cursor,
+        options=options,
+        has_bucket=has_bucket,
+        run=run,
+        cancel=CancelToken(),
+    )
     return plan, source.estimate(plan)
 
 
@@ -126,6 +151,8 @@ def _plan(
     cursor: CursorValue | None,
     *,
     options: RunOptions,
+    has_bucket: bool,
+    run: RunId,
     cancel: CancelToken,
 ) -> tuple[SyncPlan, SourceFacts]:
     facts = source.describe(table)
@@ -141,6 +168,8 @@ def _plan(
             table=table,
             where=options.where,
             limit=options.limit,
+            every_partition_of=intent.every_partition_of,
+            run=run,
             cancel=cancel,
         )
     plan = planning.make_plan(
@@ -151,8 +180,17 @@ def _plan(
         intent=intent,
         options=options,
         probe=probe,
+        has_bucket=has_bucket,
     )
     return plan, facts
+
+
+def _store(plan: SyncPlan, source: BigQuerySource, shards: GcsShards | None) -> Store:
+    """Where the rows wait between BigQuery and PostgreSQL."""
+    if plan.way is ExportWay.READ_API:
+        return ReadStreams(source.read_client, plan, project=source.client.project)
+    assert shards is not None  # or the plan would not take this way
+    return shards
 
 
 def _nothing_new(

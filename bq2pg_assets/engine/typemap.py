@@ -7,7 +7,7 @@ PostgreSQL's names are spelled as its `format_type` spells them, so that they ca
 with what the catalog says.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +17,7 @@ from bq2pg_assets.engine.model import Column, SourceField
 
 LEGACY_NAMES = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL", "RECORD": "STRUCT"}
 SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+MICROSECONDS = 6  # digits of a second
 MAX_COLUMNS = 1600  # PostgreSQL's limit; error 54011 beyond it
 
 
@@ -25,8 +26,8 @@ class TypeRule:
     """How one scalar type travels.
 
     `select` writes the value `{}` in GoogleSQL; the bare `{}` means that Parquet carries it as it
-    is. `wire` names the encoder's form (encode.py); `array` is False where an array of it becomes
-    one jsonb document.
+    is, and so it does a STRUCT of such values. `wire` names the encoder's form (encode.py);
+    `array` is False where an array of it becomes one jsonb document.
     """
 
     pg_type: str
@@ -34,6 +35,12 @@ class TypeRule:
     wire: str = "native"
     array: bool = True
 
+
+# As CAST(… AS STRING) writes a range, made of documented functions.
+RANGE = (
+    "CONCAT('[', IFNULL(CAST(RANGE_START({0}) AS STRING), 'UNBOUNDED'), ', ', "
+    "IFNULL(CAST(RANGE_END({0}) AS STRING), 'UNBOUNDED'), ')')"
+)
 
 RULES = {
     "INT64": TypeRule("bigint"),
@@ -51,24 +58,30 @@ RULES = {
     "STRUCT": TypeRule("jsonb", "TO_JSON_STRING({})", "jsonb", array=False),
     "GEOGRAPHY": TypeRule("text", "ST_ASTEXT({})"),
     "INTERVAL": TypeRule("interval", "CAST({} AS STRING)", "interval"),
-    "RANGE<DATE>": TypeRule("daterange", "CAST({} AS STRING)", "daterange"),
-    "RANGE<DATETIME>": TypeRule("tsrange", "CAST({} AS STRING)", "tsrange"),
-    "RANGE<TIMESTAMP>": TypeRule("tstzrange", "CAST({} AS STRING)", "tstzrange"),
+    "RANGE<DATE>": TypeRule("daterange", RANGE, "daterange"),
+    "RANGE<DATETIME>": TypeRule("tsrange", RANGE, "tsrange"),
+    "RANGE<TIMESTAMP>": TypeRule("tstzrange", RANGE, "tstzrange"),
 }
 
 
-def map_columns(table: TableConfig, fields: Iterable[SourceField]) -> tuple[Column, ...]:
+def map_columns(
+    table: TableConfig,
+    fields: Iterable[SourceField],
+    *,
+    rules: Mapping[str, TypeRule] = RULES,
+) -> tuple[Column, ...]:
     """The columns of `table`, in the source's order. Raises MappingError with every problem."""
     fields = tuple(fields)
     problems = list(_unknown_names(table, [f.name for f in fields]))
     columns = []
     for source in fields:
-        override = table.columns.get(source.name)
-        if override is not None and override.exclude:
+        if left_out(table, source):
             continue
+        override = table.columns.get(source.name)
         name = (override.name if override else None) or source.name
         problems += _name_problems(name)
-        column = _column(source, name)
+        problems += _lossy(source, source.name)
+        column = _column(source, name, rules)
         if column is None:
             problems.append(
                 f"column {source.name} is {source_type(source)}, which has no counterpart here"
@@ -92,6 +105,17 @@ def map_columns(table: TableConfig, fields: Iterable[SourceField]) -> tuple[Colu
     return tuple(columns)
 
 
+def left_out(table: TableConfig, source: SourceField) -> bool:
+    """Whether the table's YAML keeps a column in BigQuery.
+
+    `include` names columns of the source: one that only an expression makes is not its matter.
+    """
+    column = table.columns.get(source.name)
+    if column is not None and column.exclude:
+        return True
+    return table.include is not None and source.name not in table.include and source.sql is None
+
+
 def source_type(source: SourceField) -> str:
     """The field's type as GoogleSQL writes it: ARRAY<NUMERIC(10, 2)>, RANGE<DATE>, STRUCT."""
     kind = type_key(source)
@@ -111,8 +135,8 @@ def quote(name: str) -> str:
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
 
 
-def _column(source: SourceField, name: str) -> Column | None:
-    rule = RULES.get(type_key(source))
+def _column(source: SourceField, name: str, rules: Mapping[str, TypeRule]) -> Column | None:
+    rule = rules.get(type_key(source))
     if rule is None:
         return None
     repeated = source.mode == "REPEATED"
@@ -128,21 +152,45 @@ def _column(source: SourceField, name: str) -> Column | None:
         source_type=source_type(source),
         pg_type=pg_type,
         not_null=source.mode == "REQUIRED",
-        select=_select(quote(source.name), rule, repeated),
-        plain=rule.select == "{}",
+        select=_select(source.sql or quote(source.name), rule, repeated),
+        plain=source.sql is None and _plain(source, rules),
         wire=wire,
         comment=source.description or None,
+        field=source,
+        masked=source.masked,
     )
+
+
+def _plain(source: SourceField, rules: Mapping[str, TypeRule]) -> bool:
+    if type_key(source) == "STRUCT":
+        return all(_plain(inner, rules) for inner in source.fields)
+    return rules[type_key(source)].select == "{}"
 
 
 def _select(column: str, rule: TypeRule, repeated: bool) -> str:
     if rule.select == "{}":
         return column
     if repeated and rule.array:
-        element = rule.select.format("e")
-        return f"ARRAY(SELECT {element} FROM UNNEST({column}) AS e WITH OFFSET AS o ORDER BY o)"
+        element = rule.select.format("element")
+        return (
+            f"ARRAY(SELECT {element} FROM UNNEST({column}) AS element WITH OFFSET AS o ORDER BY o)"
+        )
     # TO_JSON_STRING of SQL NULL is the text null: say NULL ourselves.
     return f"IF({column} IS NULL, NULL, {rule.select.format(column)})"
+
+
+def _lossy(source: SourceField, path: str) -> Iterable[str]:
+    """What a field may hold that PostgreSQL would bend without a word."""
+    if type_key(source) == "TIMESTAMP" and (source.precision or 0) > MICROSECONDS:
+        yield (
+            f"column {path} holds picoseconds, PostgreSQL keeps microseconds: say "
+            f"columns: {{{path}: {{expression: TIMESTAMP_TRUNC({path}, MICROSECOND)}}}}"
+        )
+    names = [inner.name for inner in source.fields]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        yield f"column {path} has two fields {name or 'without a name'}: jsonb keeps the last only"
+    for inner in source.fields:
+        yield from _lossy(inner, f"{path}.{inner.name}")
 
 
 def _name_problems(name: str) -> Iterable[str]:
@@ -164,7 +212,12 @@ def _collisions(columns: Iterable[Column]) -> Iterable[str]:
 
 
 def _unknown_names(table: TableConfig, known: list[str]) -> Iterable[str]:
-    asked = {"columns": list(table.columns), "key": table.key, "not_null": table.not_null}
+    asked = {
+        "columns": list(table.columns),
+        "include": table.include or (),
+        "key": table.key,
+        "not_null": table.not_null,
+    }
     for option, names in asked.items():
         for name in names:
             if name not in known:

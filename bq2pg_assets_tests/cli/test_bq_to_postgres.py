@@ -72,7 +72,12 @@ def test_what_does_not_exist_is_named(
     done = shell.bq_to_postgres(*words(shell, orders, **changed))
     assert done.returncode == ExitCode.FAILED
     assert told in done.stderr
-    assert "  → " in done.stderr
+    # Progress, then the error and its way out: nothing of the cleaning, for there is nothing.
+    before, error, after = done.stderr.rpartition("error: ")
+    steps = {line.partition(": ")[2] for line in before.splitlines()}
+    assert steps <= {"plan", "export", "copy"}, done.stderr
+    assert "http" not in error + after
+    assert after.count("  → ") == 1
     assert "Traceback" not in done.stderr
     assert not done.stdout
 

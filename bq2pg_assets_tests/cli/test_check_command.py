@@ -44,6 +44,14 @@ def test_every_failure_has_its_line_and_stops_nothing(shell: Shell, orders: str)
     assert "hunter2" not in done.stdout + done.stderr
 
 
+def test_a_missing_bucket_says_what_it_means(shell: Shell, orders: str) -> None:
+    shell.table("orders", f"source: {orders}\n")
+    done = shell.run("check", BQ2PG_GCS_BUCKET=None)
+    assert done.returncode == ExitCode.DONE, done.stdout
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("ok      bucket")]
+    assert "rows are read through the Storage Read API" in line
+
+
 def test_wrong_configuration_is_another_code_and_the_rest_is_asked_all_the_same(
     shell: Shell, orders: str
 ) -> None:

@@ -13,15 +13,15 @@ from bq2pg_assets.cli import dagster_ui, owned
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.config.load import load_tables
 from bq2pg_assets.local import stack
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets.local.processes import free_port
-from bq2pg_assets.settings import ProjectSettings
 from bq2pg_assets_tests.cli.conftest import BQ2PG
 from bq2pg_assets_tests.conftest import EMULATORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SERVED = "Ctrl-C ends it."
 SECONDS = 300
-TABLES = load_tables(ProjectSettings.model_fields["tables"].default).tables
+TABLES = load_tables(DEMO_FOLDER).tables
 
 
 @pytest.fixture
@@ -32,8 +32,12 @@ def local_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def environment(local_dir: Path) -> dict[str, str]:
+    """A shell in which a user works on tables of their own, whose source is not in the demo."""
+    tables = local_dir.parent / "tables"
+    tables.mkdir(exist_ok=True)
+    (tables / "orders.yaml").write_text("source: shop.orders\n", encoding="utf-8")
     own = {"BQ2PG_LOCAL_DIR": str(local_dir), "BQ2PG_EMULATORS_DIR": str(EMULATORS)}
-    return {**os.environ, **own}
+    return {**os.environ, **own, "BQ2PG_TABLES": str(tables), "BQ2PG_ENV": "production"}
 
 
 def start(local_dir: Path, *words: str) -> subprocess.Popen[str]:
@@ -83,6 +87,7 @@ def test_without_the_page_then_again_then_after_december(local_dir: Path) -> Non
     rows = result_rows(output.splitlines())
     assert set(rows) == {table.name for table in TABLES}
     assert rows["flights"][:2] == ["replace", "307,661"]
+    assert "orders" not in output, "the user's own table is left alone"
     assert not running(local_dir), "what it started is stopped"
 
     again = start(local_dir, "--no-ui")

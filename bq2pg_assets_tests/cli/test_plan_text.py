@@ -42,6 +42,16 @@ PLAN = SyncPlan(
 ESTIMATE = Estimate(bytes=5 * 1024**3, cost=0.03)
 
 
+def test_a_window_that_leaves_no_partition_out_is_told() -> None:
+    every = replace(PLAN, every_partition_of="day", where=None)
+    assert (
+        "  partitions every one is read: BigQuery wants a filter on day, and the window gives none"
+        in plan_lines(every, ESTIMATE, verbose=False)
+    )
+    own = plan_lines(replace(every, where="day > '2024-01-01'"), ESTIMATE, verbose=False)
+    assert not any("partition" in line for line in own)
+
+
 def test_every_decision_has_its_line() -> None:
     assert plan_lines(PLAN, ESTIMATE, verbose=True) == [
         "planes → nyc.planes",
@@ -58,6 +68,15 @@ def test_every_decision_has_its_line() -> None:
         "    id          INT64 → bigint NOT NULL",
         "    raw → info  JSON → jsonb             TO_JSON_STRING(`raw`)",
     ]
+
+
+def test_a_direct_read_names_its_own_price() -> None:
+    direct = replace(PLAN, way=ExportWay.READ_API, reason="asked for; of the table", direct=True)
+    lines = plan_lines(direct, Estimate(5 * 1024**3, 0.0), verbose=False)
+    assert "  way out    Storage Read API (asked for; of the table)" in lines
+    assert (
+        "  price      free for at most 5.0 GiB, up to 300 TiB a month; then $1.10 per TiB" in lines
+    )
 
 
 def test_nothing_new_says_that_no_export_would_be_started() -> None:

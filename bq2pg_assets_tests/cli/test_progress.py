@@ -1,7 +1,7 @@
 """Promise: a run that nobody watches fills no log, and one that is watched tells enough."""
 
 from bq2pg_assets.cli.progress import LINE_EVERY_SECONDS, PlainView, describe
-from bq2pg_assets.engine.model import Progress
+from bq2pg_assets.engine.results import Progress
 
 
 def test_what_is_not_known_is_left_out() -> None:

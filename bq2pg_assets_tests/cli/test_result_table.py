@@ -8,7 +8,8 @@ from rich.console import Console
 from bq2pg_assets.cli import result_table
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, LockedError, SourceError
-from bq2pg_assets.engine.model import Mode, Outcome, SyncResult, TableStatus, TargetName
+from bq2pg_assets.engine.model import Mode, Outcome, TargetName
+from bq2pg_assets.engine.results import SyncResult, TableStatus
 
 CURSOR = datetime(2024, 1, 31, 5, tzinfo=UTC)
 STORED = CURSOR.replace(tzinfo=None)  # as PostgreSQL keeps and gives it back

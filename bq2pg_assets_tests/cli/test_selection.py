@@ -61,6 +61,8 @@ def test_only_bad_files_is_an_error(tmp_path: Path) -> None:
         select(["bad"], everything=False, loaded=loaded(tmp_path, bad="mode: x\n"))
 
 
-def test_an_empty_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no table in this folder"):
-        select((), everything=True, loaded=load_tables(tmp_path))
+@pytest.mark.parametrize("names", [(), ("orders",)])
+def test_an_empty_folder_says_so(names: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no table in this folder") as caught:
+        select(names, everything=not names, loaded=load_tables(tmp_path))
+    assert "Configured are" not in caught.value.way_out

@@ -4,7 +4,8 @@ import json
 
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.cli.status import status_lines
-from bq2pg_assets.engine.model import Outcome, TableStatus
+from bq2pg_assets.engine.model import Outcome
+from bq2pg_assets.engine.results import TableStatus
 from bq2pg_assets_tests.cli.conftest import Shell
 
 

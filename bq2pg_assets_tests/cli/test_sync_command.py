@@ -102,12 +102,23 @@ def test_all_of_none_says_where_tables_are_looked_for(shell: Shell) -> None:
     assert "there is no table in this folder" in " ".join(done.stderr.split())
 
 
-def test_missing_settings_are_all_named(shell: Shell) -> None:
+def test_missing_and_wrong_settings_are_all_named(shell: Shell) -> None:
     shell.table("orders", "source: shop.orders\n")
-    done = shell.run("sync", "orders", BQ2PG_PG_DSN=None, BQ2PG_GCS_BUCKET=None)
+    done = shell.run("sync", "orders", BQ2PG_PG_DSN=None, BQ2PG_GCS_BUCKET="gs://b")
     assert done.returncode == ExitCode.USAGE
     assert "BQ2PG_PG_DSN is not set" in done.stderr
-    assert "BQ2PG_GCS_BUCKET is not set" in done.stderr
+    assert "BQ2PG_GCS_BUCKET is not a bucket's name" in done.stderr
+
+
+def test_without_a_bucket_a_table_is_read_through_the_storage_read_api(
+    shell: Shell, orders: str
+) -> None:
+    shell.table("orders", f"source: {orders}\n")
+    planned = shell.run("plan", "orders", BQ2PG_GCS_BUCKET=None)
+    assert "Storage Read API (no bucket is configured; of the table itself)" in planned.stdout
+    done = shell.run("sync", "orders", BQ2PG_GCS_BUCKET=None)
+    assert done.returncode == ExitCode.DONE, done.stderr
+    assert shell.rows("SELECT count(*) FROM orders") == [(100,)]
 
 
 def test_an_unreachable_postgres_shows_no_password_and_no_traceback(shell: Shell) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -9,7 +11,7 @@ from typing import NoReturn
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from bq2pg_assets.clients import bigquery_client, engine_parts, storage_client
+from bq2pg_assets.clients import bigquery_client, engine_parts, read_client, storage_client
 from bq2pg_assets.engine.errors import ConfigError
 from bq2pg_assets.settings import Settings
 
@@ -28,6 +30,7 @@ def _away_from_google(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "GCLOUD_PROJECT",
         "BIGQUERY_EMULATOR_HOST",
         "STORAGE_EMULATOR_HOST",
+        "BIGQUERY_STORAGE_EMULATOR_HOST",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
@@ -67,7 +70,7 @@ def test_emulators_need_no_credentials() -> None:
     store.close()
 
 
-@pytest.mark.parametrize("build", [bigquery_client, storage_client, engine_parts])
+@pytest.mark.parametrize("build", [bigquery_client, storage_client, read_client, engine_parts])
 def test_missing_credentials_say_the_ways_to_get_some(build: Callable[[Settings], object]) -> None:
     with pytest.raises(ConfigError) as caught:
         build(settings(bq_project="p"))
@@ -91,6 +94,53 @@ def test_default_credentials_are_used_for_google_itself() -> None:
     store = storage_client(settings())
     assert store._connection.API_BASE_URL == "https://storage.googleapis.com"
     store.close()
+
+
+def test_without_a_bucket_there_are_no_shards() -> None:
+    source, shards, _ = engine_parts(settings(**LOCAL, bq_project="p", gcs_bucket=None))
+    assert shards is None
+    source.client.close()
+
+
+def test_the_read_api_is_the_emulators_or_googles() -> None:
+    local = settings(**LOCAL, bigquery_storage_emulator_host="127.0.0.1:9060")
+    read_client(local).transport.close()
+    with pytest.raises(ConfigError, match="BIGQUERY_STORAGE_EMULATOR_HOST=host:port"):
+        read_client(settings(**LOCAL))
+
+
+@pytest.mark.usefixtures("signed_in")
+def test_the_read_api_uses_the_default_credentials() -> None:
+    client = read_client(settings())
+    assert client.api_endpoint == "bigquerystorage.googleapis.com"
+    client.transport.close()
+
+
+def test_a_missing_extra_says_how_to_install_it() -> None:
+    code = (
+        "import sys; sys.modules['google.cloud.bigquery_storage_v1'] = None\n"
+        "from bq2pg_assets.clients import read_client\n"
+        "from bq2pg_assets.engine.errors import ConfigError\n"
+        "from bq2pg_assets.settings import Settings\n"
+        "try: read_client(Settings.model_construct())\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "the package google.cloud.bigquery_storage_v1 is not installed" in done.stdout
+    assert "pip install 'bq2pg[read-api]'" in done.stdout
+
+
+def test_a_target_is_built_without_googles_libraries() -> None:
+    """So that `bq2pg status` starts at once."""
+    code = (
+        "import sys; from bq2pg_assets.clients import postgres_target\n"
+        "from bq2pg_assets.settings import Settings\n"
+        "given = dict(pg_dsn='dbname=x', gcs_bucket='bucket', tables='.', env='development')\n"
+        "postgres_target(Settings.model_validate(given))\n"
+        "print([m for m in sys.modules if m.startswith(('google.', 'pyarrow'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_engine_s_parts_are_built_from_the_settings() -> None:

@@ -17,8 +17,14 @@ MESSAGES = [
     ("cursorr: x", "cursorr is not a field; did you mean cursor?"),
     ("zzz: x", "zzz is not a field; docs/configuration.md lists all"),
     ("columns: {a: {nme: b}}", "columns.a: nme is not a field; did you mean name?"),
-    ("columns: {a: {wrong: b}}", "columns.a: wrong is not a field; known are exclude, name"),
-    ("columns: {a: }", "columns.a: nothing is not a mapping of name, exclude"),
+    (
+        "columns: {a: {wrong: b}}",
+        "columns.a: wrong is not a field; docs/configuration.md lists all",
+    ),
+    (
+        "columns: {a: }",
+        "columns.a: nothing is not a mapping of name, exclude, expression, cast, default, mask",
+    ),
     ("columns: [a]", "columns: a list is not a mapping of name: value"),
     ("columns: {a: {exclude: 1}}", "columns.a.exclude: 1 is not true or false"),
     ("key: id", "key: 'id' is not a list; write [id]"),
@@ -204,7 +210,8 @@ def test_a_missing_folder_says_how_to_name_another(tmp_path: Path) -> None:
 def test_a_folder_without_tables_says_how_to_add_one(tmp_path: Path) -> None:
     assert lines(load(tmp_path, _defaults="")) == [
         f"{tmp_path}: there is no table in this folder; add one as <name>.yaml "
-        "(docs/configuration.md), or name another folder in BQ2PG_TABLES"
+        "(docs/configuration.md), or name another folder in BQ2PG_TABLES (`bq2pg local env` names "
+        "the demo's)"
     ]
 
 

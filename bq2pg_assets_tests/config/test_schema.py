@@ -10,10 +10,10 @@ import yaml
 from bq2pg_assets.config.load import load_tables_strictly
 from bq2pg_assets.config.overlays import ENVIRONMENTS
 from bq2pg_assets.config.schema import DOCS, generated, main, overlay_schema, table_schema
-from bq2pg_assets.settings import ProjectSettings, variables
+from bq2pg_assets.local.catalog import DEMO_FOLDER
+from bq2pg_assets.settings import variables
 
-TABLES = ProjectSettings.model_fields["tables"].default
-DEMO = sorted(TABLES.glob("*.yaml"))
+DEMO = sorted(DEMO_FOLDER.glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", ["table.schema.json", "overlay.schema.json", "configuration.md"])
@@ -52,7 +52,7 @@ def test_every_demo_file_fits_the_schema_it_names(file: Path) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_demo_table_loads_in_every_environment(environment: str) -> None:
-    names = [table.name for table in load_tables_strictly(TABLES, environment=environment)]
+    names = [table.name for table in load_tables_strictly(DEMO_FOLDER, environment=environment)]
     assert names == [file.stem for file in DEMO if not file.stem.startswith("_")]
 
 

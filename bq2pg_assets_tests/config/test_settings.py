@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import bq2pg_assets
 from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets.settings import PREFIX, ProjectSettings, Settings, load_settings, variables
 
 Load = Callable[..., Settings]
@@ -46,20 +48,23 @@ def test_every_missing_variable_is_named_with_its_purpose_and_an_example() -> No
     with pytest.raises(ConfigError) as caught:
         load_settings()
     assert str(caught.value) == (
-        "environment: 2 of bq2pg's variables are wrong; expected what docs/configuration.md "
+        "environment: 1 of bq2pg's variables is wrong; expected what docs/configuration.md "
         "lists. Set this:\n"
         "  BQ2PG_PG_DSN is not set. The PostgreSQL to write to, as an address or as key=value "
         "pairs. A secret. Example: BQ2PG_PG_DSN="
-        "postgresql://loader:PASSWORD@db.example.com:5432/warehouse\n"
-        "  BQ2PG_GCS_BUCKET is not set. The Cloud Storage bucket for the exported files; in the "
-        "same location as the data. Example: BQ2PG_GCS_BUCKET=my-project-bq2pg"
+        "postgresql://loader:PASSWORD@db.example.com:5432/warehouse"
     )
+
+
+def test_a_bucket_is_not_needed(settings: Load) -> None:
+    assert settings(BQ2PG_GCS_BUCKET="").gcs_bucket is None
 
 
 def test_the_yaml_can_be_read_without_any_connection() -> None:
     project = load_settings(ProjectSettings)
     assert project.env == "development"
-    assert (project.tables / "flights.yaml").exists()
+    assert project.tables == Path(bq2pg_assets.__file__).parent / "tables"
+    assert project.tables == DEMO_FOLDER.parent, "the user's, with the demo's out of sight below"
 
 
 def test_the_defaults_are_the_documented_ones(settings: Load) -> None:
@@ -91,6 +96,7 @@ def test_emulators_are_read_from_their_usual_variables(settings: Load) -> None:
         ("BQ2PG_PRICE_PER_TIB", "-1", "is not a number, 0 or more."),
         ("BQ2PG_PRICE_PER_TIB", "nan", "is not a number, 0 or more."),
         ("BIGQUERY_EMULATOR_HOST", "127.0.0.1:9", "is not an address that begins with http://."),
+        ("BIGQUERY_STORAGE_EMULATOR_HOST", "http://b:9", "is not host:port, without http://."),
     ],
 )
 def test_a_wrong_variable_says_what_it_may_be(
@@ -102,6 +108,11 @@ def test_a_wrong_variable_says_what_it_may_be(
 def test_one_emulator_alone_is_refused(settings: Load) -> None:
     text = refused(settings, BIGQUERY_EMULATOR_HOST="http://127.0.0.1:9050")
     assert "STORAGE_EMULATOR_HOST is not set while the other emulator is" in text
+
+
+def test_a_read_api_of_an_emulator_belongs_to_its_bigquery(settings: Load) -> None:
+    text = refused(settings, BIGQUERY_STORAGE_EMULATOR_HOST="127.0.0.1:9060")
+    assert "  BIGQUERY_EMULATOR_HOST is not set while the other emulator is" in text
 
 
 def test_a_misspelt_variable_is_pointed_out(settings: Load) -> None:

@@ -65,3 +65,26 @@ def test_a_source_has_a_dataset_and_maybe_a_project(
     source: str, parts: tuple[str | None, str, str]
 ) -> None:
     assert table(source=source).source_parts == parts
+
+
+@pytest.mark.parametrize("given", [None, "null"])
+def test_the_mask_null_is_one_with_quotes_and_without(given: str | None) -> None:
+    """YAML reads the bare word as nothing: it must not leave the column unmasked."""
+    assert table(columns={"a": {"mask": given}}).columns["a"].mask == "null"
+    assert table(columns={"a": {}}).columns["a"].mask is None
+
+
+@pytest.mark.parametrize("given", [0, "", False, 2.5, "x"])
+def test_a_default_is_text_a_number_or_a_truth_value(given: object) -> None:
+    assert table(columns={"a": {"default": given}}).columns["a"].default == given
+
+
+@pytest.mark.parametrize("given", [None, [1], {}, float("nan"), float("inf")])
+def test_what_is_no_default_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError, match="is not a text, a finite number, true or false"):
+        table(columns={"a": {"default": given}})
+
+
+def test_a_column_is_not_included_and_excluded_at_once() -> None:
+    with pytest.raises(ValidationError, match="b is in include and excluded in columns"):
+        table(include=["a", "b"], columns={"b": {"exclude": True}})

@@ -20,18 +20,8 @@ from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.defs.build import build_definitions
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError
-from bq2pg_assets.engine.model import (
-    Check,
-    Column,
-    ExportWay,
-    Mode,
-    Outcome,
-    Progress,
-    RunId,
-    RunOptions,
-    SyncResult,
-    TableStatus,
-)
+from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunId, RunOptions
+from bq2pg_assets.engine.results import Check, Progress, SyncResult, TableStatus
 
 PROJECT = "test-project"
 MODIFIED = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)

@@ -15,7 +15,8 @@ from bq2pg_assets.engine.errors import (
     SourceError,
     VerifyError,
 )
-from bq2pg_assets.engine.model import Check, ExportWay, Mode, Outcome, Progress, RunOptions
+from bq2pg_assets.engine.model import ExportWay, Mode, Outcome, RunOptions
+from bq2pg_assets.engine.results import Check, Progress
 from bq2pg_assets_tests.defs.fakes import (
     MODIFIED,
     Call,

@@ -1,6 +1,7 @@
 """The code location: that it loads, also with a bad file in it, and how fast."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import yaml
 
 from bq2pg_assets.config.load import load_tables
 from bq2pg_assets.defs.build import build_definitions
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets_tests.defs.fakes import (
     a_table,
     definitions,
@@ -33,17 +35,20 @@ def _keys(defs: dg.Definitions) -> set[str]:
     return {key.to_user_string() for key in graph.materializable_asset_keys}
 
 
-def test_the_location_loads_as_dagster_loads_it(tmp_path: Path) -> None:
+def _bare(**variables: str) -> dict[str, str]:
+    """The environment without anything that concerns bq2pg or Dagster, and with `variables`."""
+    ours = ("BQ2PG_", "DAGSTER_", "COV")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    return {**kept, "DAGSTER_DISABLE_TELEMETRY": "1", **variables}
+
+
+@pytest.mark.parametrize("folder", [DEMO_FOLDER, None], ids=["demo", "empty"])
+def test_the_location_loads_as_dagster_loads_it(folder: Path | None, tmp_path: Path) -> None:
     """`dagster definitions validate` reads workspace.yaml and starts the code server."""
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("BQ2PG_", "DAGSTER_", "COV"))
-    }
     done = subprocess.run(
         [sys.executable, "-m", "dagster", "definitions", "validate", "-w", "workspace.yaml"],
         cwd=ROOT,
-        env={**environment, "DAGSTER_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "1"},
+        env=_bare(DAGSTER_HOME=str(tmp_path), BQ2PG_TABLES=str(folder or tmp_path)),
         capture_output=True,
         text=True,
         timeout=180,
@@ -53,19 +58,43 @@ def test_the_location_loads_as_dagster_loads_it(tmp_path: Path) -> None:
     assert "Validation successful for code location bq2pg_assets" in done.stderr + done.stdout
 
 
-def test_nothing_is_needed_from_the_environment_to_load() -> None:
-    code = "from bq2pg_assets.definitions import defs; print(len(list(defs.assets)))"
-    kept = {key: os.environ[key] for key in ("PATH", "PYTHONPATH") if key in os.environ}
+def _loaded(**variables: str) -> tuple[set[str], set[str]]:
+    """Keys of assets and names of schedules, as a process of its own loads them."""
+    code = (
+        "from bq2pg_assets.definitions import defs\n"
+        "keys = defs.resolve_asset_graph().materializable_asset_keys\n"
+        "print(*(key.to_user_string() for key in keys))\n"
+        "print(*(schedule.name for schedule in defs.schedules))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=kept,
+        env=_bare(**variables),
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
-    assert int(done.stdout) >= len(load_tables(ROOT / "bq2pg_assets" / "tables").tables)
+    keys, schedules = done.stdout.splitlines()
+    return set(keys.split()), set(schedules.split())
+
+
+def test_the_demo_ticks_in_a_deployment_that_asks_for_it_only() -> None:
+    """Nothing but BQ2PG_ENV is set, as in the image: what lies below the default folder stays."""
+    asked, ticking = _loaded(BQ2PG_ENV="production", BQ2PG_TABLES=str(DEMO_FOLDER))
+    assert len(asked) == len(load_tables(DEMO_FOLDER).tables) == 7
+    assert ticking
+    keys, schedules = _loaded(BQ2PG_ENV="production")
+    assert not keys & asked
+    assert not schedules & ticking
+
+
+def test_a_table_beside_the_demos_folder_is_loaded_without_the_demo(tmp_path: Path) -> None:
+    shutil.copytree(DEMO_FOLDER, tmp_path / "demo")
+    (tmp_path / "orders.yaml").write_text("source: shop.orders\nschedule: 0 6 * * *\n")
+    keys, schedules = _loaded(BQ2PG_ENV="production", BQ2PG_TABLES=str(tmp_path))
+    assert keys == {"public/orders"}
+    assert len(schedules) == 1
 
 
 class TestBadFile:

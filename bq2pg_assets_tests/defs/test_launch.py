@@ -1,6 +1,7 @@
 """Loading through Dagster in one process: what it says, its exit code, stopping it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from bq2pg_assets.defs.launch import select
-from bq2pg_assets.engine.errors import ConfigError
+from bq2pg_assets.defs.failures import failure
+from bq2pg_assets.defs.launch import lines, select
+from bq2pg_assets.engine.errors import ConfigError, TargetError
+from bq2pg_assets_tests.defs.fakes import FakeSync, a_table, definitions, run_all
 
 ROOT = Path(__file__).parents[2]
 KEYS = {"a": dg.AssetKey(["s", "a"]), "b": dg.AssetKey(["s", "b"])}
@@ -28,6 +31,44 @@ def test_names_select_their_tables() -> None:
 def test_an_unknown_name_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(ConfigError, match=r"c: no such table; expected names of a, b"):
         select(["a", "c"], KEYS)
+
+
+SECRET = "host=h password=hunter2"
+
+
+def told(sync: FakeSync, instance: dg.DagsterInstance, *, retries: int) -> list[str]:
+    """What is said of a run of one table."""
+    result = run_all(definitions(a_table(retries=retries), sync=sync), instance)
+    records = instance.get_records_for_run(result.run_id).records
+    return list(lines(record.event_log_entry.dagster_event for record in records))
+
+
+def test_a_failure_is_told_in_our_words_and_not_in_those_of_its_cause(
+    ephemeral: dg.DagsterInstance,
+) -> None:
+    error = TargetError(
+        "target t", met="refused", expected="a connection", way_out="Look.", retryable=True
+    )
+    error.__cause__ = OSError(f"raw words, {SECRET}")
+    said = told(FakeSync({"orders": error}), ephemeral, retries=1)
+    assert said[0] == "orders: started"
+    again, failed = (line for line in said if line != "orders: started")
+    assert re.fullmatch(r"orders: tried again in \d+ s: " + re.escape(str(error)), again)
+    assert failed == f"orders: FAILED: {error}"
+
+
+def test_what_nobody_foresaw_is_told_by_its_cause_without_the_secret(
+    ephemeral: dg.DagsterInstance,
+) -> None:
+    said = told(FakeSync({"orders": OSError(f"no good: {SECRET}")}), ephemeral, retries=0)
+    assert said[-1] == "orders: FAILED: OSError: no good: host=h password=***"
+
+
+def test_a_failure_on_the_run_page_holds_no_secret() -> None:
+    error = TargetError("t", met=SECRET, expected="x", way_out="Look.")
+    shown = failure(error)
+    assert "hunter2" not in f"{shown.description}{shown.metadata}"
+    assert "password=***" in str(shown.description)
 
 
 def _environment(home: Path, tables: Path) -> dict[str, str]:

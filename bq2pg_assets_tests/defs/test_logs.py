@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bq2pg_assets.defs.logs import ProgressLog, logged_to, progress_line
-from bq2pg_assets.engine.model import Progress
+from bq2pg_assets.engine.results import Progress
 
 ENGINE = logging.getLogger("bq2pg_assets.engine.sync")
 

@@ -8,7 +8,8 @@ import pytest
 
 from bq2pg_assets.defs.sensors import Decision, SourceCursor, decide
 from bq2pg_assets.engine.errors import SourceError
-from bq2pg_assets.engine.model import Outcome, TableStatus
+from bq2pg_assets.engine.model import Outcome
+from bq2pg_assets.engine.results import TableStatus
 from bq2pg_assets_tests.defs.fakes import (
     MODIFIED,
     FakeBigQuery,

@@ -10,9 +10,9 @@ import pytest
 
 from bq2pg_assets.config.load import load_tables_strictly
 from bq2pg_assets.defs.spec import asset_key, asset_spec, code_version, source_specs
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 from bq2pg_assets_tests.defs.fakes import a_table
 
-TABLES = Path(__file__).parents[2] / "bq2pg_assets" / "tables"
 SNAPSHOT = Path(__file__).parents[1] / "cases" / "asset_specs.json"
 UPDATE = "BQ2PG_TEST_UPDATE_SNAPSHOTS"
 
@@ -26,7 +26,7 @@ def test_the_graph_of_the_demo_tables_is_the_recorded_one() -> None:
 
     BQ2PG_TEST_UPDATE_SNAPSHOTS=1 pytest bq2pg_assets_tests/defs/test_spec.py writes it anew.
     """
-    found = [_shown(spec) for table in load_tables_strictly(TABLES) for spec in _specs(table)]
+    found = [_shown(spec) for table in load_tables_strictly(DEMO_FOLDER) for spec in _specs(table)]
     text = json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     if os.environ.get(UPDATE):
         SNAPSHOT.parent.mkdir(exist_ok=True)

@@ -22,9 +22,17 @@ def world(
     bucket: storage.Bucket,
     dataset: str,
     postgres_dsn: str,
+    stack_variables: dict[str, str],
 ) -> World:
     """A fresh dataset, bucket and database, and how to sync between them."""
-    return World(bigquery_client, storage_client, bucket.name, dataset, postgres_dsn)
+    return World(
+        bigquery_client,
+        storage_client,
+        bucket.name,
+        dataset,
+        postgres_dsn,
+        read_api=stack_variables["BIGQUERY_STORAGE_EMULATOR_HOST"],
+    )
 
 
 @pytest.fixture
@@ -39,7 +47,8 @@ def slow_world(slow_stack: StackState, dataset: str, postgres_dsn: str) -> Itera
     )
     bucket = store.create_bucket(dataset.replace("_", "-"))
     client.create_dataset(dataset)
-    yield World(client, store, bucket.name, dataset, postgres_dsn)
+    read_api = variables["BIGQUERY_STORAGE_EMULATOR_HOST"]
+    yield World(client, store, bucket.name, dataset, postgres_dsn, read_api=read_api)
     client.delete_dataset(dataset, delete_contents=True)
     client.close()
     store.close()

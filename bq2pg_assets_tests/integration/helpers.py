@@ -16,16 +16,20 @@ from typing import Any, LiteralString, cast
 import psycopg
 import pytest
 from google.cloud import bigquery, storage
+from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from psycopg.rows import dict_row
 
+from bq2pg_assets.clients import read_client
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import Bq2pgError
-from bq2pg_assets.engine.model import Progress, RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import RunId, RunOptions
 from bq2pg_assets.engine.postgres import PostgresTarget
+from bq2pg_assets.engine.results import Progress, SyncResult
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.sync import sync_table
+from bq2pg_assets.settings import Settings
 
 DEADLINE = 30.0
 PLAIN = "-c TimeZone=UTC -c DateStyle=ISO"
@@ -41,6 +45,7 @@ class World:
     bucket: str
     dataset: str
     dsn: str
+    read_api: str = ""  # host:port
 
     @property
     def database(self) -> str:
@@ -101,6 +106,13 @@ class World:
     def target(self, dsn: str | None = None) -> PostgresTarget:
         return PostgresTarget(dsn or self.dsn)
 
+    def source(self, location: str | None = None) -> BigQuerySource:
+        return BigQuerySource(self.client, read_client=self.read_client, location=location)
+
+    def read_client(self) -> BigQueryReadClient:
+        """Google's client of the emulator's Read API."""
+        return read_client(Settings.model_construct(bigquery_storage_emulator_host=self.read_api))
+
     def shards(self) -> GcsShards:
         return GcsShards(self.storage, bucket=self.bucket)
 
@@ -111,6 +123,7 @@ class World:
         cancel: CancelToken | None = None,
         report: Callable[[Progress], None] | None = None,
         shards: GcsShards | None = None,
+        has_bucket: bool = True,
         run: RunId | None = None,
         dsn: str | None = None,
         location: str | None = None,
@@ -120,8 +133,8 @@ class World:
         """Sync the table that `settings` describe."""
         return sync_table(
             table or self.table(**settings),
-            source=BigQuerySource(self.client, location=location),
-            shards=shards or self.shards(),
+            source=self.source(location),
+            shards=(shards or self.shards()) if has_bucket else None,
             target=self.target(dsn),
             run=run or RunId(uuid.uuid4().hex),
             options=options or RunOptions(),

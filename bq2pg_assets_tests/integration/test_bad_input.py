@@ -5,6 +5,7 @@ PostgreSQL side (test_bad_target.py), hostile input (test_injection.py), spoilt 
 (test_shards.py).
 """
 
+import logging
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from bq2pg_assets.engine.errors import (
     ConfigError,
     MappingError,
     SourceError,
-    TargetError,
+    StorageError,
     VerifyError,
 )
 from bq2pg_assets.engine.shards import GcsShards
@@ -35,28 +36,40 @@ def loaded(world: World) -> World:
 # -- BigQuery and Cloud Storage ----------------------------------------------------------------
 
 
-def test_what_google_does_not_know_is_a_source_error(loaded: World) -> None:
+def test_what_google_does_not_know_is_a_source_error_that_says_what(
+    loaded: World, caplog: pytest.LogCaptureFixture
+) -> None:
     loaded.make_source(GOOD)
     unknown = GcsShards(loaded.storage, bucket="no-such-bucket")
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"source": f"{loaded.dataset}.nope"}, "nope"),
-        ({"source": "nope.nope"}, "nope"),
-        ({"query": f"SELECT * FROM {loaded.dataset}.nope"}, "nope"),
-        ({"query": "SELECT 1 AS id", "target": "u", "shards": unknown}, "Bucket no-such-bucket"),
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"source": f"{loaded.dataset}.nope"}, "nope", "name of the table"),
+        ({"source": "nope.nope"}, "nope", "its dataset"),
+        ({"query": f"SELECT * FROM {loaded.dataset}.nope"}, "nope", "name of the table"),
+        (
+            {"query": "SELECT 1 AS id", "target": "u", "shards": unknown},
+            "Bucket no-such-bucket",
+            "Create the bucket",
+        ),
         (
             {"query": f"SELECT * FROM {loaded.dataset}.source", "location": "EU"},
             "not found in location EU",
+            "or location",
         ),
     ]
-    for sync, says in cases:
-        refused(
-            loaded,
-            SourceError,
-            says=says,
-            way_out="Check the spelling of project, dataset, table and bucket",
-            retryable=False,
-            **sync,
-        )
+    for sync, says, way_out in cases:
+        error = refused(loaded, SourceError, says=says, way_out=way_out, retryable=False, **sync)
+        assert "http" not in str(error), "the request is no news"
+    assert [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING] == []
+
+
+def test_in_a_bucket_that_does_not_exist_there_is_nothing_to_delete(world: World) -> None:
+    unknown = GcsShards(world.storage, bucket="no-such-bucket")
+    assert unknown.delete("gs://no-such-bucket/bq2pg/t/run-0/") == 0
+    with pytest.raises(StorageError) as stopped:
+        unknown.check()
+    assert stopped.value.reason == "notFound"
+    assert "Create the bucket" in stopped.value.way_out
+    assert "http" not in str(stopped.value)
 
 
 def test_a_location_that_is_not_the_datasets_is_refused_with_the_right_one(world: World) -> None:
@@ -155,8 +168,8 @@ def test_a_cursor_that_is_missing_or_no_time_is_refused_with_one_that_would_do(
             VerifyError,
             "1 NULL in id",
         ),
-        (f"SELECT 'a' AS id UNION ALL SELECT {NUL}", {}, TargetError, "column id"),
-        (f"SELECT STRUCT({NUL} AS x) AS id", {}, TargetError, "column id"),
+        (f"SELECT 'a' AS id UNION ALL SELECT {NUL}", {}, MappingError, "column id"),
+        (f"SELECT STRUCT({NUL} AS x) AS id", {}, MappingError, "column id"),
     ],
     ids=["not_null", "key", "NUL in text", "NUL in jsonb"],
 )

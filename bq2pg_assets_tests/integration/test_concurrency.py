@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bq2pg_assets.engine.errors import LockedError, TargetError
-from bq2pg_assets.engine.model import Outcome, Progress, RunId
+from bq2pg_assets.engine.model import Outcome, RunId
+from bq2pg_assets.engine.results import Progress
 from bq2pg_assets_tests.integration.helpers import Gate, World, background
 
 QUERY = "SELECT 1 AS id, TIMESTAMP '2024-01-01 00:00:00+00' AS max_ingested_at"

@@ -20,16 +20,15 @@ from psycopg import sql
 from bq2pg_assets.config.load import load_tables_strictly
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.bigquery import BigQuerySource
-from bq2pg_assets.engine.model import Mode, Outcome, RunId, SyncResult
+from bq2pg_assets.engine.model import Mode, Outcome, RunId
 from bq2pg_assets.engine.postgres import PostgresTarget
+from bq2pg_assets.engine.results import SyncResult
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.sync import sync_table
 from bq2pg_assets.local import seed
-from bq2pg_assets.settings import ProjectSettings
+from bq2pg_assets.local.catalog import DEMO_FOLDER
 
-TABLES = load_tables_strictly(
-    ProjectSettings.model_fields["tables"].default, environment="development"
-)
+TABLES = load_tables_strictly(DEMO_FOLDER, environment="development")
 
 
 class Demo:
@@ -39,7 +38,9 @@ class Demo:
         self, variables: dict[str, str], client: bigquery.Client, *, store: storage.Client, dsn: str
     ) -> None:
         self.variables, self.client, self.dsn = variables, client, dsn
-        self.source = BigQuerySource(client, location="US")
+        self.source = BigQuerySource(
+            client, read_client=lambda: pytest.fail("the bucket is the way"), location="US"
+        )
         self.shards = GcsShards(store, bucket=variables["BQ2PG_GCS_BUCKET"])
         self.target = PostgresTarget(dsn)
 

@@ -1,8 +1,8 @@
 """Killed anywhere and run again, the target is as after an undisturbed run.
 
-Belongs here: SIGKILL of a process that syncs, at export, copy and publish. Does not belong here:
-cancelling (test_cancel.py). What a dead process leaves behind besides the target (a staging table,
-objects) is nobody's to clean up in its own run, and not asserted.
+Belongs here: SIGKILL of a process that syncs, at export, copy and publish, and what becomes of
+its staging table. Does not belong here: cancelling (test_cancel.py), exported objects, which the
+bucket's lifecycle rule removes.
 """
 
 import json
@@ -59,6 +59,7 @@ def run_again(world: World, before: Snapshot, **table: Any) -> None:
     assert world.cursor() == moment("2024-01-02")
     outcomes = [h["outcome"] for h in world.history() if h["target"] == "public.t"]
     assert outcomes[-2:] == ["killed", "loaded"]
+    assert world.stages() == []
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_a_run_killed_before_it_commits_is_made_good_by_the_next(
             until(lambda: waiting(world, "public.t"), "the publish to wait for the lock")
         else:
             until_it_holds(process)
+    assert len(world.stages()) == 1
     run_again(world, before, **table)
 
 
@@ -98,9 +100,34 @@ def test_a_run_killed_while_bigquery_exports_is_made_good_by_the_next(
 
 def test_a_run_killed_after_it_committed_is_not_repeated(world: World) -> None:
     table = {"query": AFTER, "mode": "append"}
+    world.sync(query=BEFORE, mode="append")
     with victim(world, hold="after", **table) as process:
         until_it_holds(process)
     until(lambda: world.locks() == 0, "PostgreSQL to notice that the client died")
     assert [row[0] for row in world.rows("t")] == [0, 1, 2]
+    assert len(world.stages()) == 1
     assert world.sync(**table).outcome is Outcome.NOTHING_NEW
-    assert [h["outcome"] for h in world.history()] == ["loaded", "nothing_new"]
+    assert [h["outcome"] for h in world.history()] == ["loaded", "loaded", "nothing_new"]
+    assert world.stages() == []
+
+
+def test_only_staging_tables_of_the_same_target_that_nobody_holds_are_dropped(
+    world: World,
+) -> None:
+    world.sync(query=BEFORE, mode="append")
+    ours, theirs = "bq2pg staging of public.t", "bq2pg staging of public.t2"
+    for name, comment in (
+        ("stage_t_dead", ours),
+        ("stage_t_held", ours),
+        ("stage_t2_theirs", theirs),
+        ("stage_of_a_person", "mine"),
+        ("kept", ours),
+    ):
+        world.pg(f"CREATE TABLE bq2pg.{name} ()")
+        world.pg(f"COMMENT ON TABLE bq2pg.{name} IS '{comment}'")
+    with locking(world.dsn, "LOCK TABLE bq2pg.stage_t_held IN ROW EXCLUSIVE MODE"):
+        assert world.sync(query=AFTER, mode="append").rows == 2
+    assert sorted(world.stages()) == ["stage_of_a_person", "stage_t2_theirs", "stage_t_held"]
+    assert world.exists("bq2pg.kept")
+    world.sync(query=AFTER, mode="append")
+    assert sorted(world.stages()) == ["stage_of_a_person", "stage_t2_theirs"]

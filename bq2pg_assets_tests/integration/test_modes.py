@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bq2pg_assets.engine.errors import ConfigError
-from bq2pg_assets.engine.model import ExportWay, Mode, Outcome, RunOptions
+from bq2pg_assets.engine.errors import ConfigError, TargetError
+from bq2pg_assets.engine.model import ExportWay, Mode, Outcome, RunId, RunOptions
 from bq2pg_assets_tests.integration.helpers import Row, World, moment
 
 DAY = "TIMESTAMP '2024-01-0{} 10:00:00.000001+00'"
@@ -226,7 +226,10 @@ def test_sync_state_is_exactly_as_promised(world: World) -> None:
 
 
 def test_descriptions_and_required_columns_come_along(world: World) -> None:
-    world.bq("CREATE TABLE {d}.source (id INT64 NOT NULL OPTIONS(description='the key'), v STRING)")
+    world.bq(
+        "CREATE TABLE {d}.source (id INT64 NOT NULL OPTIONS(description='the key'), v STRING) "
+        "OPTIONS(description='what is sold')"
+    )
     world.bq("INSERT INTO {d}.source VALUES (1, NULL)")
     world.sync()
     columns = world.pg(
@@ -234,3 +237,32 @@ def test_descriptions_and_required_columns_come_along(world: World) -> None:
         "WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum"
     )
     assert columns == [("id", True, "the key"), ("v", False, None)]
+    assert world.pg("SELECT obj_description('t'::regclass)") == [("what is sold",)]
+
+
+def test_every_job_says_in_bigquery_whose_it_is(growing: World) -> None:
+    growing.sync(mode="append", name="mine", run=RunId("First"))
+    growing.bq(f"INSERT INTO {{d}}.source VALUES (4, 'd', {DAY.format(3)})")
+    growing.sync(mode="append", name="mine", run=RunId("Second", attempt=1))
+    jobs = {j.job_id: j.labels for j in growing.client.list_jobs() if "_mine_" in j.job_id}
+    assert jobs == {
+        "bq2pg_mine_First_0_export": {"bq2pg_table": "mine", "bq2pg_run": "first"},
+        "bq2pg_mine_Second_1_probe": {"bq2pg_table": "mine", "bq2pg_run": "second"},
+        "bq2pg_mine_Second_1_export": {"bq2pg_table": "mine", "bq2pg_run": "second"},
+    }
+
+
+def test_a_target_of_other_rows_is_taken_over_by_the_row_that_the_refusal_names(
+    growing: World,
+) -> None:
+    """The way out of `bq-to-postgres`, which has no --full-refresh."""
+    growing.pg("CREATE TABLE t (id bigint, v text, max_ingested_at timestamptz)")
+    growing.pg("INSERT INTO t VALUES (7, 'mine', now())")
+    other = growing.make_source("SELECT * FROM {d}.source", name="other")
+    for table in ({"mode": "append"}, {"mode": "append", "source": other}):
+        with pytest.raises((ConfigError, TargetError)) as stopped:
+            growing.sync(**table)
+        statement = stopped.value.way_out.partition("run in the target's database: ")[2]
+        growing.pg(statement.removesuffix("."))
+        result = growing.sync(**table)
+        assert (result.publish, result.rows) == (Mode.REPLACE, 3)

@@ -4,11 +4,13 @@ Belongs here: RunOptions on real runs. Does not belong here: parsing them, refus
 (unit tests and test_injection.py).
 """
 
+from dataclasses import replace
+
 import pytest
 
 from bq2pg_assets.engine.errors import ConfigError
 from bq2pg_assets.engine.model import Mode, Outcome, RunOptions
-from bq2pg_assets_tests.integration.helpers import Snapshot, World, moment
+from bq2pg_assets_tests.integration.helpers import Snapshot, World, moment, refused
 
 STAMP = "TIMESTAMP '2024-01-0{} 00:00:00+00'"
 FIRST = [(1, 1), (2, 2), (3, 2), (4, 2), (5, 3)]  # id, day
@@ -71,6 +73,32 @@ def test_a_limited_window_never_splits_equal_timestamps_and_loses_nothing_in_the
     assert ids(world) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [(RunOptions(limit=2), "limit 2"), (RunOptions(where="id < 3"), "where")],
+    ids=["limit", "where"],
+)
+@pytest.mark.parametrize("mode", ["replace", "append", "merge"])
+def test_a_partial_full_load_over_rows_is_refused_unless_full_refresh_says_so(
+    world: World, mode: str, options: RunOptions, given: str
+) -> None:
+    table = {"query": query(FIRST), "mode": mode, "key": ["id"]}
+    world.sync(**table)
+    world.pg("UPDATE sync_state SET last_synced_at = NULL")
+    refused(
+        world,
+        ConfigError,
+        says=f"{given} on a full load would leave only these rows in public.t",
+        way_out="--full-refresh",
+        retryable=False,
+        options=options,
+        **table,
+    )
+    assert world.sync(options=replace(options, full_refresh=True), **table).rows == 2
+    assert (len(ids(world)), world.cursor()) == (2, None)
+    assert world.sync(**table).rows == 5
+
+
 def test_where_narrows_a_replace(world: World) -> None:
     world.sync(query=query(FIRST), options=RunOptions(where="id IN (2, 4) -- even ones"))
     assert ids(world) == [2, 4]
@@ -81,9 +109,9 @@ def test_where_on_an_incremental_append_is_refused_because_it_would_lose_rows(
 ) -> None:
     world.sync(query=query(FIRST), mode="append")
     before = Snapshot.of(world)
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError) as stopped:
         world.sync(query=query(FIRST + LATER), mode="append", options=RunOptions(where="id = 8"))
-    assert "full_refresh" in refused.value.way_out
+    assert "full_refresh" in stopped.value.way_out
     assert Snapshot.of(world) == before
     world.no_leftovers()
 

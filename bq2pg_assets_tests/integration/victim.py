@@ -11,7 +11,7 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 
-from bq2pg_assets.engine.model import Progress
+from bq2pg_assets.engine.results import Progress
 from bq2pg_assets_tests.integration.helpers import World
 
 

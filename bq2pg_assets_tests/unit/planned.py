@@ -37,6 +37,8 @@ LOW, HIGH = STORED.replace(tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
 AT = datetime(2024, 3, 1, tzinfo=UTC)
 PROBE = Probe(HIGH, 3, AT, bytes_billed=7)
 FULL, LIMIT, WHERE = RunOptions(full_refresh=True), RunOptions(limit=5), RunOptions(where="id > 1")
+FULL_LIMIT = RunOptions(full_refresh=True, limit=5)
+FULL_WHERE = RunOptions(full_refresh=True, where="id > 1")
 PLAIN = RunOptions()
 REPLACE, APPEND = {"mode": "replace"}, {"mode": "append", "cursor": "at"}
 MERGE = {"mode": "merge", "cursor": "at", "key": ["id"]}
@@ -50,6 +52,7 @@ def plan_of(
     options: RunOptions = PLAIN,
     facts: SourceFacts = FACTS,
     probe: Probe = PROBE,
+    has_bucket: bool = True,
 ) -> SyncPlan:
     table = TableConfig.model_validate({"name": "t", "source": "d.t", **config})
     columns = map_columns(table, facts.fields)
@@ -64,4 +67,5 @@ def plan_of(
         intent=intent,
         options=options,
         probe=probe if intent.probes else None,
+        has_bucket=has_bucket,
     )

@@ -1,7 +1,7 @@
 """The encoder: golden COPY BINARY streams, and every surprise in a shard refused before a byte.
 
 PostgreSQL stores int8 sent to numeric as 0.0 without a word, so the encoder has to be the one that
-notices. Whole values per type are compared in integration/test_encode_roundtrip.py.
+notices. Whole values per type are compared in integration/test_shard_types.py.
 """
 
 from collections.abc import Iterator

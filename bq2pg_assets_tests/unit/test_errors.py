@@ -14,7 +14,7 @@ from bq2pg_assets.engine.errors import (
     TargetError,
     VerifyError,
 )
-from bq2pg_assets.engine.model import Check
+from bq2pg_assets.engine.results import Check
 
 SAYS = {"met": "a view", "expected": "a table", "way_out": "Choose another."}
 TREE = dict(re.findall(r"[├└]── (\w+) +(.+)", errors.__doc__ or ""))

@@ -40,6 +40,23 @@ def test_an_incremental_export_reads_its_window_at_its_snapshot() -> None:
     )
 
 
+def test_where_bigquery_asks_for_a_partition_filter_one_is_sent_that_every_row_meets() -> None:
+    """A NULL partition exists too: no row may fall through."""
+    assert export_sql.select(a_plan(every_partition_of="d`ay")).endswith(
+        "FROM `p`.`d`.`t`\nWHERE (`d\\`ay` IS NULL OR `d\\`ay` IS NOT NULL)"
+    )
+    windowed = a_plan(
+        cursor=CURSOR, window=Window(LOW, HIGH), every_partition_of="_PARTITIONTIME", where="a"
+    )
+    assert export_sql.select(windowed).endswith(
+        "`at` <= TIMESTAMP '2024-02-01 00:00:00.000000+00'\n"
+        "  AND (`_PARTITIONTIME` IS NULL OR `_PARTITIONTIME` IS NOT NULL)\n  AND (\na\n)"
+    )
+    assert export_sql.probe("t", CURSOR, every_partition_of="day").endswith(
+        ".678901+00' AND (`day` IS NULL OR `day` IS NOT NULL) AND `at` IS NOT NULL)"
+    )
+
+
 def test_a_limit_ends_a_full_export() -> None:
     assert export_sql.select(a_plan(limit=5)).endswith("FROM `p`.`d`.`t`\nLIMIT 5")
 

@@ -1,24 +1,19 @@
 """Google's exceptions in our words: which can heal by a retry, and that none stays untranslated."""
 
+import json
 from typing import Any
 
 import google.auth.exceptions as auth
 import pytest
 import requests
 from google.api_core import exceptions as api
+from google.cloud.storage.blob import _raise_from_invalid_response
+from google.cloud.storage.exceptions import InvalidResponse
 
+from bq2pg_assets.engine import google_reasons
 from bq2pg_assets.engine.errors import Bq2pgError, SourceError, StorageError
 from bq2pg_assets.engine.google_errors import bigquery_errors, source_error, storage_errors
 
-RETRYABLE = [
-    *("backendError", "internalError", "jobBackendError", "jobInternalError"),
-    *("rateLimitExceeded", "jobRateLimitExceeded", "tableUnavailable"),
-]
-FINAL = [
-    *("stopped", "timeout", "quotaExceeded", "resourcesExceeded", "billingTierLimitExceeded"),
-    *("bytesBilledLimitExceeded", "responseTooLarge", "invalid", "invalidQuery", "notFound"),
-    *("accessDenied", "duplicate", "notImplemented", "policyViolation", ""),
-]
 NO_NETWORK = [
     requests.exceptions.ConnectionError("refused"),
     requests.exceptions.ReadTimeout("slow"),
@@ -30,39 +25,11 @@ NO_NETWORK = [
 ]
 
 
-@pytest.mark.parametrize("reason", RETRYABLE)
-def test_a_reason_that_passes_is_worth_a_retry(reason: str) -> None:
-    error = source_error("table t", reason=reason, message="oops")
+def test_a_reason_says_whether_a_retry_can_help_and_the_way_out() -> None:
+    error = source_error("table t", reason="backendError", message="oops")
     assert error.retryable
-    assert (error.reason, error.met) == (reason, f"{reason}: oops")
-    assert "tried again" in error.way_out
-
-
-@pytest.mark.parametrize("reason", FINAL)
-def test_any_other_reason_is_final_and_has_a_way_out(reason: str) -> None:
-    error = source_error("table t", reason=reason, message="oops")
-    assert not error.retryable
-    assert error.way_out.endswith(".")
-    assert "tried again" not in error.way_out
-
-
-@pytest.mark.parametrize(
-    ("reason", "hint"),
-    [
-        ("accessDenied", "roles/bigquery.dataViewer"),
-        ("notFound", "location"),
-        ("bytesBilledLimitExceeded", "max_bytes_billed"),
-        ("quotaExceeded", "quota"),
-        ("stopped", "run the table again"),
-    ],
-)
-def test_a_common_reason_has_its_own_way_out(reason: str, hint: str) -> None:
-    assert hint in source_error("t", reason=reason, message="").way_out
-
-
-def test_a_table_that_asks_for_a_partition_filter_says_how_to_give_one() -> None:
-    message = "Cannot query over table without a filter that can be used for partition elimination"
-    assert "--where" in source_error("t", reason="invalidQuery", message=message).way_out
+    assert (error.reason, error.met) == ("backendError", "backendError: oops")
+    assert error.way_out == google_reasons.way_out("backendError", "oops")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +45,8 @@ def test_a_table_that_asks_for_a_partition_filter_says_how_to_give_one() -> None
             False,
         ),
         (api.BadRequest("x", errors=[{"reason": "invalidQuery"}]), "invalidQuery", False),
+        (api.BadGateway("x", errors=[{"reason": "badGateway"}]), "badGateway", True),
+        (api.Unauthorized("x"), "authError", False),
         (api.BadRequest("x"), "invalid", False),
         (api.ServiceUnavailable("x"), "backendError", True),
         (api.TooManyRequests("x"), "backendError", True),
@@ -102,6 +71,7 @@ def test_a_failed_request_is_a_source_error_by_its_reason(
         (api.TooManyRequests("slow down"), True, "HTTP 429"),
         (api.ServiceUnavailable("busy"), True, "HTTP 503"),
         (api.BadRequest("what"), False, "HTTP 400"),
+        (api.Unauthorized("who"), False, "gcloud auth application-default login"),
     ],
 )
 def test_a_failed_request_of_the_storage_is_a_storage_error(
@@ -111,6 +81,65 @@ def test_a_failed_request_of_the_storage_is_a_storage_error(
         raise raised
     assert caught.value.retryable is retryable
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"), [(api.NotFound("x"), "notFound"), (api.Forbidden("x"), "accessDenied")]
+)
+def test_the_storage_and_bigquery_call_one_reason_by_one_word(
+    raised: Exception, reason: str
+) -> None:
+    with pytest.raises(StorageError) as stored, storage_errors("bucket b"):
+        raise raised
+    with pytest.raises(SourceError) as sourced, bigquery_errors("table t"):
+        raise raised
+    assert stored.value.reason == sourced.value.reason == reason
+
+
+def answered(body: str, *, url: str, method: str = "GET") -> requests.Response:
+    answer = requests.Response()
+    answer.status_code, answer._content = 404, body.encode()
+    answer.request = requests.Request(method, url).prepare()
+    return answer
+
+
+SAID = "Not found: Table p:d.t was not found in location US"
+DOCUMENT = json.dumps({"error": {"code": 404, "message": SAID, "errors": []}})
+URL = "http://127.0.0.1:9050/bigquery/v2/projects/p/datasets/d/tables/t?prettyPrint=false"
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        api.from_http_response(answered(DOCUMENT, url=URL)),
+        api.from_http_response(answered(DOCUMENT, url=URL + "&fields=a:b,c", method="POST")),
+        api.from_http_response(answered(SAID + "\n", url="https://[::1]:443/b/x?alt=media")),
+        api.format_http_response_error(
+            answered("", url=URL), None, None, payload=json.loads(DOCUMENT)
+        ),
+        api.NotFound(SAID),
+    ],
+    ids=["document", "post", "text", "without a request", "plain"],
+)
+def test_a_message_is_the_services_without_the_request(raised: api.GoogleAPICallError) -> None:
+    with pytest.raises(SourceError) as caught, bigquery_errors("table t"):
+        raise raised
+    assert caught.value.met == f"notFound: {SAID}"
+
+
+@pytest.mark.parametrize("body", [SAID, DOCUMENT], ids=["text", "document"])
+def test_a_download_or_upload_that_fails_says_the_services_words_only(body: str) -> None:
+    refused = InvalidResponse(
+        answered(body, url=URL), "Request failed with status code", 404, "Expected one of", 200
+    )
+    with pytest.raises(StorageError) as caught, storage_errors("bucket b"):
+        _raise_from_invalid_response(refused)
+    assert caught.value.met == f"not found: {SAID}"
+
+
+def test_an_answer_without_a_word_is_told_by_its_number() -> None:
+    with pytest.raises(SourceError, match="HTTP 502 without a word"), bigquery_errors("t"):
+        raise api.BadGateway("")
 
 
 SERVICES = [
@@ -126,6 +155,37 @@ def test_a_lost_connection_is_worth_a_retry(
 ) -> None:
     with pytest.raises(kind, match=f"{service} could not be reached") as caught, translate("x"):
         raise raised
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("told", "retryable", "way_out"),
+    [
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate", False, "REQUESTS_CA_BUNDLE"),
+        ("Cannot connect to proxy.", True, "HTTPS_PROXY"),
+        ("NameResolutionError: Failed to resolve 'bigquery.googleapis.com'", True, "DNS"),
+        ("[Errno -3] Temporary failure in name resolution", True, "DNS"),
+        ("[Errno 111] Connection refused", True, "bq2pg local up"),
+    ],
+)
+@pytest.mark.parametrize(("translate", "kind", "service"), SERVICES)
+def test_a_lost_connection_says_what_to_look_at(
+    translate: Any,
+    kind: type[Bq2pgError],
+    service: str,
+    told: str,
+    retryable: bool,
+    way_out: str,
+) -> None:
+    with pytest.raises(kind, match=service) as caught, translate("x"):
+        raise requests.exceptions.ConnectionError(told)
+    assert way_out in caught.value.way_out
+    assert caught.value.retryable is retryable
+
+
+def test_a_token_server_that_was_down_is_worth_a_retry() -> None:
+    with pytest.raises(SourceError) as caught, bigquery_errors("t"):
+        raise auth.RefreshError("internal_failure", retryable=True)
     assert caught.value.retryable
 
 

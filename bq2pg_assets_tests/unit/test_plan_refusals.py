@@ -29,6 +29,7 @@ from bq2pg_assets_tests.unit.planned import (
     FACTS,
     FIELDS,
     FULL,
+    LIMIT,
     MERGE,
     MISSING,
     OURS,
@@ -41,6 +42,7 @@ from bq2pg_assets_tests.unit.planned import (
     plan_of,
 )
 
+FREEZE, FAIL = ({**REPLACE, "schema_changes": policy} for policy in ("freeze", "fail"))
 WITH_MORE = replace(OURS, columns=(*THERE, TargetColumn("more", "text", True, False)))
 NARROW = replace(OURS, columns=(TargetColumn("id", "integer", True, False),))
 OF_OTHER_COLUMN = replace(OURS, origin=Origin(FACTS.sql, "old"))
@@ -50,10 +52,23 @@ TEXT = replace(FACTS, fields=(FIELDS[0], SourceField("at", "STRING")))
 REFUSED: list[
     tuple[dict[str, Any], TargetFacts, RunOptions, SourceFacts, type[Bq2pgError], str]
 ] = [
-    (APPEND, THEIRS, PLAIN, FACTS, TargetError, "replace its content once: with --full-refresh"),
+    (APPEND, THEIRS, PLAIN, FACTS, TargetError, "content replaced once: with --full-refresh"),
     (MERGE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
     (REPLACE, THEIRS, PLAIN, FACTS, TargetError, "a table with rows that bq2pg did not load"),
-    (APPEND, OURS, WHERE, FACTS, ConfigError, "Add full_refresh to load only these rows"),
+    (APPEND, OURS, WHERE, FACTS, ConfigError, "full_refresh to replace the content by these rows"),
+    (REPLACE, OURS, LIMIT, FACTS, ConfigError, "limit 5 on a full load would leave only these"),
+    (
+        REPLACE,
+        OURS,
+        WHERE,
+        FACTS,
+        ConfigError,
+        "where on a full load .* rows in public.t; .*--full",
+    ),
+    (
+        *(REPLACE, OURS, RunOptions(limit=5, where="id > 1"), FACTS, ConfigError),
+        *("limit 5 and where on a full load .*full_refresh: true in Dagster.*another target",),
+    ),
     (APPEND, OF_OTHER_COLUMN, PLAIN, FACTS, ConfigError, "read from old of .*--full-refresh"),
     (APPEND, OF_OTHER_TABLE, PLAIN, FACTS, ConfigError, "read from at of `p`.`d`.`other`"),
     (REPLACE, replace(EMPTY, kind="v"), PLAIN, FACTS, TargetError, "a view of that name"),
@@ -79,13 +94,19 @@ REFUSED: list[
         *(MERGE, replace(OURS, unique_keys=(frozenset({"id", "at"}),)), PLAIN, FACTS),
         *(TargetError, r"no unique index on \(id\)"),
     ),
-    (REPLACE, WITH_MORE, PLAIN, FACTS, MappingError, "column more of the target is NOT NULL"),
+    (FREEZE, WITH_MORE, PLAIN, FACTS, MappingError, "column more of the target is NOT NULL"),
     (
-        *(REPLACE, NARROW, PLAIN, FACTS, MappingError),
-        r"column id is integer in the target, bigint from the source; column at .*is missing",
+        *(FAIL, NARROW, PLAIN, FACTS, MappingError),
+        r"column id is integer in the target, bigint from .*; column at .*is missing",
     ),
     (REPLACE, OURS, RunOptions(where="a) OR (b"), FACTS, ConfigError, "one GoogleSQL condition"),
 ]
+
+
+SQL = (
+    """INSERT INTO "public"."sync_state" VALUES ('public.t', NULL) """
+    "ON CONFLICT (table_name) DO UPDATE SET last_synced_at = NULL"
+)
 
 
 @pytest.mark.parametrize(("config", "target", "options", "facts", "kind", "says"), REFUSED)
@@ -100,6 +121,23 @@ def test_what_cannot_be_right_is_refused_with_its_way_out(
     with pytest.raises(kind, match=says) as caught:
         plan_of(config, target, STORED, options, facts)
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("options", [LIMIT, WHERE])
+@pytest.mark.parametrize("config", [APPEND, MERGE])
+def test_a_partial_first_load_over_rows_is_refused_without_a_cursor_too(
+    config: dict[str, Any], options: RunOptions
+) -> None:
+    with pytest.raises(ConfigError, match="on a full load would leave only these rows"):
+        plan_of(config, OURS, None, options)
+
+
+@pytest.mark.parametrize("target", [THEIRS, OF_OTHER_COLUMN])
+def test_what_a_full_load_would_heal_also_says_how_without_any_option(target: TargetFacts) -> None:
+    """`bq-to-postgres` has no --full-refresh."""
+    with pytest.raises(Bq2pgError) as caught:
+        plan_of(APPEND, target)
+    assert f"which has no such option, run in the target's database: {SQL}." in caught.value.way_out
 
 
 def test_a_target_may_have_columns_that_fill_themselves() -> None:

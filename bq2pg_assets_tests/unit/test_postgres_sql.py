@@ -51,6 +51,12 @@ def test_the_new_target_gets_its_key_and_its_comments() -> None:
     assert len(postgres_sql.finish_target(a_plan())) == 1
 
 
+def test_a_description_takes_the_place_of_the_usual_comment() -> None:
+    assert texts(postgres_sql.finish_target(a_plan(comment="it's"))) == [
+        "COMMENT ON TABLE \"public\".\"t\" IS 'it''s'"
+    ]
+
+
 def test_staging_moves_and_is_renamed() -> None:
     assert texts(postgres_sql.become_target(STAGE, PLAN.target)) == [
         'ALTER TABLE "bq2pg"."stage_t" SET SCHEMA "My Schema"',

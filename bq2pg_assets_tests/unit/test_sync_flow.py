@@ -10,11 +10,15 @@ import pytest
 
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, LockedError, StorageError, TargetError
-from bq2pg_assets.engine.model import Outcome
+from bq2pg_assets.engine.model import Outcome, RunId
 from bq2pg_assets.engine.sync import plan_table
+from bq2pg_assets_tests.fakes import Row
 from bq2pg_assets_tests.unit.world import NEW, OLD, World
 
-PLAN = ["target.lock", "session.describe", "source.describe", "source.probe", "session.record_plan"]
+PLAN = [
+    *["target.lock", "session.drop_leftovers", "session.describe"],
+    *["source.describe", "source.probe", "session.record_plan"],
+]
 COPY = ["shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.piece", "sink.copied"]
 UNTIL_PUBLISHED = [
     *PLAN,
@@ -183,6 +187,16 @@ def test_a_run_that_finds_nothing_new_exports_nothing() -> None:
     assert world.target.history[-1]["outcome"] is Outcome.NOTHING_NEW
 
 
+@pytest.mark.parametrize("rows", [OLD, OLD + NEW], ids=["nothing new", "new rows"])
+def test_what_a_killed_run_staged_is_dropped_by_the_next(rows: list[Row]) -> None:
+    world = World()
+    world.source.rows = list(rows)
+    world.target.stages["stage_of_the_dead"] = list(OLD)
+    world.sync()
+    assert world.target.live == rows
+    world.assert_clean()
+
+
 def test_a_table_that_another_run_holds_is_left_alone() -> None:
     world = World()
     world.target.held = True
@@ -193,7 +207,12 @@ def test_a_table_that_another_run_holds_is_left_alone() -> None:
 
 def test_planning_takes_no_lock_and_writes_nothing() -> None:
     world = World()
-    plan, _ = plan_table(world.table, source=world.source, target=world.target)  # type: ignore[arg-type]
+    plan, _ = plan_table(
+        world.table,
+        source=world.source,  # type: ignore[arg-type]
+        target=world.target,  # type: ignore[arg-type]
+        run=RunId("plan"),
+    )
     assert plan.expected_rows == 3
     assert world.journal.calls == [
         *["target.describe", "source.describe", "source.probe", "source.estimate"]

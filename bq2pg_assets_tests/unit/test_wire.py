@@ -1,7 +1,7 @@
 """Golden bytes of the types whose wire form bq2pg computes itself.
 
 The bytes were taken from PostgreSQL's own send functions (numeric_send, interval_send, range_send,
-array_send); integration/test_encode_roundtrip.py sends the same forms to a real server.
+array_send); integration/test_shard_types.py sends the same forms to a real server.
 """
 
 from datetime import UTC, datetime, timedelta, timezone

@@ -8,7 +8,8 @@ from typing import Any
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.model import RunId, RunOptions, SyncResult
+from bq2pg_assets.engine.model import RunId, RunOptions
+from bq2pg_assets.engine.results import SyncResult
 from bq2pg_assets.engine.sync import sync_table
 from bq2pg_assets_tests.fakes import FakeShards, FakeSource, FakeTarget, Journal, Row
 

@@ -1,0 +1,107 @@
+"""What a run found out and tells: verdicts, progress, results, and the last attempt's status.
+
+Belongs here: values that come out of a sync, all frozen. Does not: what goes into one (model.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bq2pg_assets.engine.model import (
+    Column,
+    CursorValue,
+    ExportWay,
+    Mode,
+    Outcome,
+    SchemaChange,
+    TargetName,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One verdict on the staged rows. `numbers` are what it was judged by."""
+
+    name: str
+    passed: bool
+    says: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; reported at most about once a second."""
+
+    table: str
+    phase: str
+    rows: int = 0
+    bytes: int = 0
+    shards_done: int = 0
+    shards: int = 0
+    expected_rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What a run did. Times in seconds, sizes in bytes, `cost` in US dollars.
+
+    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    """
+
+    table: str
+    target: TargetName
+    outcome: Outcome
+    publish: Mode
+    rows: int
+    bytes: int
+    shards: int
+    seconds: float
+    phases: Mapping[str, float]
+    columns: tuple[Column, ...]
+    checks: tuple[Check, ...]
+    cursor_before: CursorValue | None
+    cursor_after: CursorValue | None
+    job_id: str | None = None
+    prefix: str | None = None
+    way: ExportWay | None = None
+    bytes_processed: int = 0
+    bytes_billed: int = 0
+    cost: float = 0.0
+    location: str = ""
+    source: str = ""
+    source_modified_at: datetime | None = None
+    target_rows: int | None = None
+    nul_bytes: Mapping[str, int] = field(default_factory=dict)
+    schema_changes: tuple[SchemaChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an attempt used up before it failed: seconds, bytes billed, US dollars."""
+
+    seconds: float
+    phases: Mapping[str, float]
+    job_id: str | None
+    bytes_billed: int
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class TableStatus:
+    """The last attempt at one target and its cursor, for people to read.
+
+    `table` is the name it was configured under then; `target` as in `sync_state`.
+    """
+
+    table: str
+    outcome: Outcome
+    mode: str
+    rows: int
+    seconds: float
+    finished_at: datetime | None
+    cursor: CursorValue | None
+    bytes_billed: int
+    run_id: str
+    error: str | None = None
+    source_modified_at: datetime | None = None
+    target: str = ""
