@@ -7,7 +7,7 @@ WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY bq2pg_assets ./bq2pg_assets
 RUN python -m venv /opt/bq2pg \
-    && /opt/bq2pg/bin/pip install --no-cache-dir --constraint constraints.txt .
+    && /opt/bq2pg/bin/pip install --no-cache-dir --constraint constraints.txt '.[read-api]'
 
 FROM python:3.13-slim
 RUN useradd --create-home --uid 10001 bq2pg

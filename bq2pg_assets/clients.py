@@ -72,8 +72,8 @@ def read_client(settings: "Settings") -> "BigQueryReadClient":
             "Storage Read API",
             met=f"the package {error.name} is not installed",
             expected="google-cloud-bigquery-storage, for export: read_api and without a bucket",
-            way_out="Run `pip install 'bq2pg[read-api]'`, or set BQ2PG_GCS_BUCKET and use "
-            "export: auto.",
+            way_out="Install the extra read-api (in a checkout: `pip install '.[read-api]'`), or "
+            "set BQ2PG_GCS_BUCKET and use export: auto.",
         ) from error
     address = settings.bigquery_storage_emulator_host
     if address is not None:

@@ -76,7 +76,12 @@ class BigQuerySource:
             with bigquery_errors(f"table {table.name}, types of {', '.join(values)}"):
                 job = self._dry_run(sql, location=facts.location)
             typed = [replace(_field(f), sql=values[f.name]) for f in job.schema or ()]
-        return replace(facts, fields=shape.shaped_fields(table, facts.fields, typed))
+        return replace(
+            facts,
+            fields=shape.shaped_fields(table, facts.fields, typed),
+            hides=shape.hides(table),
+            shape=shape.fingerprint(table, self._mask_secret),
+        )
 
     def modified_at(self, table: TableConfig) -> datetime | None:
         """When the source last changed, or None for a view or query. Costs nothing."""
@@ -125,7 +130,7 @@ class BigQuerySource:
                 (found,) = job.result(timeout=REQUEST_SECONDS)
             return job, found
 
-        job, found = without_values(looked, masks=shape.masks(table))
+        job, found = without_values(looked, hides=facts.hides)
         return Probe(
             high=found["high"],
             rows=int(found["rows_above"]),
@@ -165,7 +170,7 @@ class BigQuerySource:
                 cancel=cancel,
                 where=f"table {plan.table}, export job {own_id}",
             ),
-            masks=any(column.masked for column in plan.columns),
+            hides=plan.hides,
         )
         if plan.way is ExportWay.READ_API:
             with bigquery_errors(f"table {plan.table}, export job {own_id}"):

@@ -179,7 +179,11 @@ def _copy_one(
     plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
 ) -> None:
     encoder = Encoder(
-        plan.columns, opened.schema, where=f"table {plan.table}", policy=plan.nul_bytes
+        plan.columns,
+        opened.schema,
+        where=f"table {plan.table}",
+        policy=plan.nul_bytes,
+        key=plan.key,
     )
     batches = opened.batches([c.source for c in plan.columns])
 

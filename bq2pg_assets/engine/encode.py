@@ -50,7 +50,8 @@ class Encoder:
     """Turns the batches of one shard into one COPY BINARY stream: header, batches, footer.
 
     `nul_bytes` counts, by column, the values that held U+0000. Raises MappingError when the
-    shard's columns are not what the mapping expects, or hold U+0000 and the policy is to fail.
+    shard's columns are not what the mapping expects, or hold U+0000 and the policy is to fail, as
+    it always is for a column of the `key`: two keys could become one.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Encoder:
         *,
         where: str,
         policy: NulBytes = NulBytes.FAIL,
+        key: Sequence[str] = (),
     ) -> None:
         self.columns, self._where, self._policy = tuple(columns), where, policy
+        self._key = frozenset(key)
         self.nul_bytes: Counter[str] = Counter()
         fields = [_field(schema, c) for c in columns]
         problems = [p for c, f in zip(columns, fields, strict=True) for p in _mismatch(c, f)]
@@ -102,16 +105,14 @@ class Encoder:
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _apply(self, column: Column, form: Form | None, array: pa.Array) -> pa.Array:
-        if column.wire == "jsonb":
-            if column.field is not None and not pa.types.is_string(array.type):
-                array = nested.as_json(array, column.field)
-            return self._without_nul(column, *nul.clean_json(array, self._policy))
-        if column.pg_type in ("text", "text[]"):
-            return self._without_nul(column, *nul.clean_text(array, self._policy))
-        if form is None:
-            return array
         try:
-            return form(array)
+            if column.wire == "jsonb":
+                if column.field is not None and not pa.types.is_string(array.type):
+                    array = nested.as_json(array, column.field)
+                return self._without_nul(column, nul.clean_json, array)
+            if column.pg_type in ("text", "text[]"):
+                return self._without_nul(column, nul.clean_text, array)
+            return array if form is None else form(array)
         except ValueError as error:
             raise MappingError(
                 self._where,
@@ -119,13 +120,21 @@ class Encoder:
                 way_out="Leave the column out, or cast it in a query source.",
             ) from error
 
-    def _without_nul(self, column: Column, array: pa.Array, count: int) -> pa.Array:
-        if count and self._policy is NulBytes.FAIL:
+    def _without_nul(
+        self,
+        column: Column,
+        clean: Callable[[pa.Array, NulBytes], tuple[pa.Array, int]],
+        array: pa.Array,
+    ) -> pa.Array:
+        policy = NulBytes.FAIL if column.name in self._key else self._policy
+        array, count = clean(array, policy)
+        if count and policy is NulBytes.FAIL:
             raise MappingError(
                 self._where,
                 [f"column {column.source}: U+0000 in {count} values of one batch"],
                 way_out="PostgreSQL's text and jsonb cannot hold it: say nul_bytes: strip or "
-                "nul_bytes: replace (by U+FFFD) in the table's YAML; both count what they change.",
+                "nul_bytes: replace (by U+FFFD) in the table's YAML; both count what they change. "
+                "Neither applies to a key.",
             )
         if count:
             self.nul_bytes[column.name] += count
@@ -158,7 +167,8 @@ def _mismatch(column: Column, field: pa.Field | None) -> Iterator[str]:
 def _nested_mismatch(path: str, field: SourceField | None, held: pa.DataType) -> Iterator[str]:
     """Where struct and list differ from the source's schema; a leaf is judged by its type."""
     if field is None or not nested.carried(field):
-        yield f"column {path} is {held} in the shard, not JSON text"
+        kind = f" ({field.type})" if field is not None else ""
+        yield f"column {path}{kind} is {held} in the shard"
         return
     if field.mode == "REPEATED":
         if not pa.types.is_list(held):

@@ -114,7 +114,8 @@ def query_sql(query: str) -> str:
     source = clause.this if clause is not None else None
     if not isinstance(source, exp.Subquery) or source.alias != "q" or _clauses(tree):
         raise _not_one("query", query)
-    if not isinstance(source.this, exp.Query):  # a bare table name, which BigQuery refuses here
+    # A bare table name is refused by BigQuery; parameters are bq2pg's own and hold its secret.
+    if not isinstance(source.this, exp.Query) or _parameters(tree):
         raise _not_one("query", query)
     return f"(\n{text_}\n) AS q"
 

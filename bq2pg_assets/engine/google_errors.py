@@ -79,19 +79,19 @@ def bigquery_errors(where: str) -> Iterator[None]:
         raise SourceError(where, **_credentials(error)) from error
 
 
-def without_values(work: Callable[[], Result], *, masks: bool) -> Result:
-    """What `work` returns. With `masks` BigQuery's own words are withheld where they may hold a
-    value that a mask hides ("Bad int64 value: …"), and so is the error behind them.
+def without_values(work: Callable[[], Result], *, hides: bool) -> Result:
+    """What `work` returns. With `hides` BigQuery's own words are withheld where they may hold a
+    value that is masked or left out ("Bad int64 value: …"), and so is the error behind them.
     """
     try:
         return work()
     except SourceError as error:
-        if not masks or error.reason in ABOUT_NO_ROW:
+        if not hides or error.reason in ABOUT_NO_ROW:
             raise
         told = SourceError(
             error.where,
             met=f"{error.reason or 'an error'}, whose message is withheld: it may quote a value "
-            "that a mask hides; the job's page in BigQuery has it",
+            "that is to stay in BigQuery; the job's page there has it",
             expected=error.expected,
             way_out=error.way_out,
             retryable=error.retryable,

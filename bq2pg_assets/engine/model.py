@@ -129,6 +129,9 @@ class SourceFacts:
     the streaming buffer and are None where BigQuery does not tell them (views, queries).
     `partition_filter_on` is the partition column without a filter on which BigQuery refuses every
     query of the table; None where it asks for none.
+    `hides` says that some column is masked or left out, so that no message may quote a value.
+    `shape` is a fingerprint of what the columns become on their way: rows loaded with another one
+    do not fit beside those of this one.
     """
 
     sql: str
@@ -142,6 +145,8 @@ class SourceFacts:
     partition_filter_on: str | None = None
     description: str | None = None
     primary_key: tuple[str, ...] = ()
+    hides: bool = False
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,10 +238,14 @@ class SchemaChange:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a target's rows and cursor were last loaded from: a table's path, or `query`."""
+    """Where a target's rows and cursor were last loaded from: a table's path, or `query`.
+
+    `shape` is a fingerprint of what its columns became on their way, '' where nothing.
+    """
 
     source: str
     cursor_column: str | None
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +286,8 @@ class SyncPlan:
     `bytes_probed` were billed already, for finding the window. `every_partition_of` is the column
     on which BigQuery asks for a filter that the window does not give. `comment` describes the
     table where bq2pg creates it. `direct` says that the Read API reads the source itself, without
-    a query. `changes` are made in the transaction that publishes.
+    a query. `changes` are made in the transaction that publishes, into a target whose columns are
+    still `target_columns`. `hides` and `shape` are those of the source's facts.
     """
 
     table: str
@@ -307,17 +317,20 @@ class SyncPlan:
     comment: str | None = None
     direct: bool = False
     changes: tuple[SchemaChange, ...] = ()
+    target_columns: tuple[TargetColumn, ...] = ()
+    hides: bool = False
+    shape: str = ""
 
     @property
     def origin(self) -> Origin:
         """Where the rows come from, as sync_history keeps it."""
-        return origin_of(self.source_sql, self.cursor)
+        return origin_of(self.source_sql, self.cursor, self.shape)
 
 
-def origin_of(source_sql: str, cursor: Cursor | None) -> Origin:
+def origin_of(source_sql: str, cursor: Cursor | None, shape: str) -> Origin:
     """A source's origin. Queries are not told apart: they may be reworded."""
     source = "query" if source_sql.startswith("(") else source_sql
-    return Origin(source, cursor.column if cursor else None)
+    return Origin(source, cursor.column if cursor else None, shape)
 
 
 @dataclass(frozen=True, slots=True)

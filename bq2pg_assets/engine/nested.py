@@ -152,7 +152,6 @@ LEAVES: dict[str, Callable[[pa.Array], pa.Array]] = {
     "TIME": _time,
     "DATETIME": _datetime,
     "TIMESTAMP": _timestamp,
-    "JSON": lambda array: array,  # the Storage Read API gives its text
 }
 
 

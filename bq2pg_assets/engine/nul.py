@@ -7,6 +7,7 @@ A text column holds the character itself, a jsonb column its escape: PostgreSQL 
 any text and `\\u0000` in jsonb (src/backend/utils/adt/json.c).
 """
 
+import json
 import re
 from collections.abc import Callable
 
@@ -37,7 +38,10 @@ def clean_text(array: pa.Array, policy: NulBytes) -> Cleaned:
 
 
 def clean_json(array: pa.Array, policy: NulBytes) -> Cleaned:
-    """JSON text whose strings and names hold no U+0000, and in how many documents it stood."""
+    """JSON text whose strings and names hold no U+0000, and in how many documents it stood.
+
+    Raises ValueError where two names of an object would become one: jsonb keeps the last only.
+    """
     if not _holds(array, ESCAPE):
         return array, 0
     suspect = pc.fill_null(pc.match_substring(array, "\\u0000"), False)
@@ -47,7 +51,22 @@ def clean_json(array: pa.Array, policy: NulBytes) -> Cleaned:
         return array, count
     put = INSTEAD[policy]
     clean = [JSON_NUL.sub(rf"\g<1>{put}", text) for text, _ in found]
+    for text, (before, held) in zip(clean, found, strict=True):
+        if held and _names(text) != _names(before):
+            raise ValueError("names of a JSON object that differ in U+0000 only")
     return pc.replace_with_mask(array, suspect, pa.array(clean, pa.string())), count
+
+
+def _names(text: str) -> int:
+    """How many names the objects of a document have, each counted once within its object."""
+    count = 0
+
+    def one(pairs: list[tuple[str, object]]) -> None:
+        nonlocal count
+        count += len({name for name, _ in pairs})
+
+    json.loads(text, object_pairs_hook=one)
+    return count
 
 
 def _holds(array: pa.Array, pattern: re.Pattern[bytes]) -> bool:
@@ -62,7 +81,7 @@ def _count(hits: pa.Array) -> int:
 
 def _in_lists(array: pa.ListArray, clean: Callable[[pa.Array], Cleaned]) -> Cleaned:
     values, count = clean(array.values)
-    if not count or values is array.values:
-        return array, count
+    if not count:
+        return array, 0
     lists = pa.ListArray.from_arrays(array.offsets, values).cast(array.type)
     return pc.if_else(array.is_valid(), lists, pa.scalar(None, array.type)), count

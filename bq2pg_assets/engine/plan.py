@@ -83,7 +83,7 @@ def decide(
         _refuse_without_unique_key(table, columns, target, key=key)
     probes = publish is not Mode.REPLACE and cursor is not None and cursor.value is not None
     if probes:
-        _refuse_other_origin(table, target, now=origin_of(facts.sql, cursor))
+        _refuse_other_origin(table, target, now=origin_of(facts.sql, cursor, facts.shape))
     if probes and options.where and publish is Mode.APPEND:
         raise ConfigError(
             f"table {table.name}",
@@ -156,6 +156,9 @@ def make_plan(
         comment=table.description or facts.description,
         direct=out.direct,
         changes=intent.changes,
+        target_columns=target.columns,
+        hides=facts.hides,
+        shape=facts.shape,
     )
 
 
@@ -270,17 +273,32 @@ def _full_load(target: TargetName) -> str:
 
 
 def _refuse_other_origin(table: TableConfig, target: TargetFacts, *, now: Origin) -> None:
-    """A cursor that was read elsewhere: rows below it here would never be loaded."""
-    if target.origin is not None and target.origin != now:
-        before = target.origin
-        raise ConfigError(
-            f"table {table.name}",
-            met=f"cursor {now.cursor_column} of {now.source}, but the stored one was read from "
-            f"{before.cursor_column} of {before.source}",
-            expected="one source and one cursor column as long as rows are only added",
-            way_out="Choose another target, or load everything once: "
-            f"{_full_load(table.target_name)}.",
+    """Rows that do not fit beside those that are there.
+
+    Below a cursor that was read elsewhere, rows would never be loaded; and rows loaded before a
+    column was masked would keep what the mask is to hide, under keys that no masked row has.
+    """
+    before = target.origin
+    if before is None or before == now:
+        return
+    if before.shape != now.shape:
+        met = (
+            "columns that were masked, cast or made otherwise when the target was loaded, or "
+            "hashed with another BQ2PG_MASK_SECRET"
         )
+        expected = "rows that are all made alike"
+    else:
+        met = (
+            f"cursor {now.cursor_column} of {now.source}, but the stored one was read from "
+            f"{before.cursor_column} of {before.source}"
+        )
+        expected = "one source and one cursor column as long as rows are only added"
+    raise ConfigError(
+        f"table {table.name}",
+        met=met,
+        expected=expected,
+        way_out=f"Choose another target, or load everything once: {_full_load(table.target_name)}.",
+    )
 
 
 def _key(table: TableConfig, facts: SourceFacts, columns: tuple[Column, ...]) -> tuple[str, ...]:
@@ -295,14 +313,19 @@ def _key(table: TableConfig, facts: SourceFacts, columns: tuple[Column, ...]) ->
             expected="the columns that identify a row",
             way_out="Name them with key: [column, …].",
         )
-    masks = {k: table.columns[k].mask for k in key if k in table.columns}
-    merging = [f"{k} by {m}" for k, m in masks.items() if m not in (None, "sha256", "hmac")]
+    made = {k: table.columns[k] for k in key if k in table.columns}
+    merging = [
+        f"{k} by {column.mask or 'expression, cast or default'}"
+        for k, column in made.items()
+        if column.has_value or column.mask not in (None, "sha256", "hmac")
+    ]
     if merging:
         raise ConfigError(
             f"table {table.name}",
-            met=f"the key masked: {', '.join(merging)}; rows would share it that are not the same",
+            met=f"the key changed: {', '.join(merging)}; rows would share it that are not the same",
             expected="a key that still identifies a row",
-            way_out="Mask it by hmac or sha256, or take another key.",
+            way_out="Leave the key as it is, or mask it by hmac or sha256; a key that has to be "
+            "made belongs into a query source.",
         )
     return tuple(names[k] for k in key)
 

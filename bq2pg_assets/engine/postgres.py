@@ -213,6 +213,7 @@ class TargetSession:
         """
         with self._interruptible(cancel), self._conn.transaction():
             self._limit_lock_waits()
+            self._refuse_changed_target(plan)
             cursor = self._new_cursor(plan)
             _run(self._conn, postgres_sql.evolve_target(plan))
             written = self._write_rows(plan, staged=result.rows)
@@ -265,6 +266,21 @@ class TargetSession:
     def _limit_lock_waits(self) -> None:
         """For the rest of the transaction."""
         self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+
+    def _refuse_changed_target(self, plan: SyncPlan) -> None:
+        """The plan judged the target's columns: from here on nobody can change them any more."""
+        if plan.creates_target:
+            return
+        self._conn.execute(postgres_sql.keep_as_it_is(self.target))
+        found, _ = _describe(self._conn, self.target, own_schema=self._database.state_schema)
+        if found.columns != plan.target_columns:
+            raise TargetError(
+                self._where,
+                met="other columns than when the run began",
+                expected="the columns that the plan was made for",
+                way_out="Run again; nothing was published.",
+                retryable=True,
+            )
 
     def _new_cursor(self, plan: SyncPlan) -> CursorValue | None:
         name = postgres_sql.cursor_name(plan)

@@ -23,10 +23,10 @@ WAYS_OUT = {
     "0A000": "See PostgreSQL's message: this server, or this kind of table, cannot do it. What "
     "needs a column whose type is to be widened (a view, a trigger) is dropped before the run and "
     "created again after it; schema_changes: freeze asks for no other type.",
-    "22021": "A text holds a NUL byte, which PostgreSQL cannot store: take it out with a query "
-    "source, for example REPLACE(column, CODE_POINTS_TO_STRING([0]), '').",
+    "22021": "A text holds a NUL byte, which PostgreSQL cannot store: say nul_bytes: strip or "
+    "replace in the table's YAML.",
     "22P05": "A text holds \\u0000, which jsonb cannot store, or a character that the database's "
-    "encoding lacks: take it out with a query source.",
+    "encoding lacks: say nul_bytes: strip or replace, or take it out with an expression.",
     "23502": "Allow NULL in the target's column, or exclude such rows.",
     "23503": "Another table refers to rows that would go: remove the reference first.",
     "23505": "Rows share a value that an index of the target wants unique: correct the key.",

@@ -174,6 +174,11 @@ def column_comments(target: TargetName, columns: Sequence[Column]) -> list[sql.C
     ]
 
 
+def keep_as_it_is(target: TargetName) -> sql.Composed:
+    """The lock that writing takes anyway: readers and writers go on, ALTER TABLE waits."""
+    return sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(identifier(target))
+
+
 def delete_all(target: TargetName) -> sql.Composed:
     """Empty the target inside the transaction: readers go on seeing the old rows until commit."""
     return sql.SQL("DELETE FROM {}").format(identifier(target))

@@ -18,7 +18,7 @@ from google.api_core.retry import Retry, if_exception_type
 from bq2pg_assets.engine import export_sql
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import SourceError
-from bq2pg_assets.engine.google_errors import bigquery_errors
+from bq2pg_assets.engine.google_errors import bigquery_errors, without_values
 from bq2pg_assets.engine.model import RunId, Shard, SyncPlan
 
 if TYPE_CHECKING:
@@ -68,16 +68,20 @@ class ReadStreams:
             wanted.table_modifiers = types.ReadSession.TableModifiers(
                 snapshot_time=self._plan.snapshot_at
             )
+        session = without_values(lambda: self._session(wanted), hides=self._plan.hides)
+        self._schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
+        return tuple(Shard(stream.name, 0, 0) for stream in session.streams)
+
+    def _session(self, wanted: Any) -> Any:
+        assert self._client is not None
         with bigquery_errors(f"table {self._plan.table}, read session"):
-            session = self._client.create_read_session(
+            return self._client.create_read_session(
                 parent=f"projects/{self._project}",
                 read_session=wanted,
                 max_stream_count=self._plan.parallelism * STREAMS_PER_WORKER,
                 retry=RETRY,
                 timeout=REQUEST_SECONDS,
             )
-        self._schema = pa.ipc.read_schema(pa.py_buffer(session.arrow_schema.serialized_schema))
-        return tuple(Shard(stream.name, 0, 0) for stream in session.streams)
 
     @contextmanager
     def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator["StreamShard"]:
@@ -92,7 +96,9 @@ class ReadStreams:
             stream = self._client.read_rows(shard.uri, retry=RETRY)
         try:
             with cancel.interrupting(stream.cancel):
-                yield StreamShard(shard, stream, schema=self._schema, cancel=cancel)
+                yield StreamShard(
+                    shard, stream, schema=self._schema, cancel=cancel, hides=self._plan.hides
+                )
         finally:
             stream.cancel()
 
@@ -106,24 +112,29 @@ class ReadStreams:
 class StreamShard:
     """One stream that is being read. `rows` and `size` (bytes) count what has come so far."""
 
-    def __init__(self, shard: Shard, stream: Any, *, schema: pa.Schema, cancel: CancelToken):
+    def __init__(
+        self, shard: Shard, stream: Any, *, schema: pa.Schema, cancel: CancelToken, hides: bool
+    ):
         self.shard, self.schema = shard, schema
         self.rows = self.size = 0
-        self._stream, self._cancel = stream, cancel
+        self._messages, self._cancel, self._hides = iter(stream), cancel, hides
 
     def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """The rows in small batches; all of the session's columns, which are the plan's.
 
         Raises CancelledError: a stream that was hung up ends as if it were at its end.
         """
-        with bigquery_errors(self.shard.uri):
-            for message in self._stream:
-                sent = message.arrow_record_batch.serialized_record_batch
-                batch = _decoded(sent, self.schema, shard=self.shard, rows=message.row_count)
-                self.rows += batch.num_rows
-                self.size += len(sent)
-                yield from _cut(batch)
+        while (message := without_values(self._next, hides=self._hides)) is not None:
+            sent = message.arrow_record_batch.serialized_record_batch
+            batch = _decoded(sent, self.schema, shard=self.shard, rows=message.row_count)
+            self.rows += batch.num_rows
+            self.size += len(sent)
+            yield from _cut(batch)
         self._cancel.check(self.shard.uri)
+
+    def _next(self) -> Any:
+        with bigquery_errors(self.shard.uri):
+            return next(self._messages, None)
 
 
 def _options(plan: SyncPlan) -> Any:

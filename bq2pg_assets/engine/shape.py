@@ -8,9 +8,12 @@ It happens in the SELECT that exports: no second pass, and what a mask hides nev
 """
 
 import hashlib
+import hmac
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 from pydantic import SecretStr
 
@@ -83,7 +86,7 @@ def values(table: TableConfig, fields: Iterable[SourceField]) -> dict[str, str]:
         if name not in known and name.casefold() in folded:
             problems.append(f"columns names {name}, did you mean {folded[name.casefold()]}?")
         try:
-            found[name] = _value(name, column)
+            found[name] = _value(name, column, bare=known.get(name))
         except ConfigError as error:
             problems.append(f"column {name}: {error.met} is not {error.expected}")
     _refuse(table, problems)
@@ -144,9 +147,27 @@ def masked(field: SourceField, mask: MaskName) -> SourceField:
     return replace(hidden, mode="REQUIRED") if field.mode == "REQUIRED" else hidden
 
 
-def masks(table: TableConfig) -> bool:
-    """Whether a column of the table is masked: then no message may quote a value."""
-    return any(column.mask is not None for column in table.columns.values())
+def hides(table: TableConfig) -> bool:
+    """Whether a column is masked or left out: then no message may quote a value."""
+    columns = table.columns.values()
+    return table.include is not None or any(c.mask is not None or c.exclude for c in columns)
+
+
+def fingerprint(table: TableConfig, secret: SecretStr | None) -> str:
+    """Tells two ways of making the columns apart, '' where all are bare.
+
+    It changes with the secret where a hash needs one, and does not tell it.
+    """
+    made = {
+        name: [column.expression, column.cast, column.default, column.mask]
+        for name, column in sorted(table.columns.items())
+        if column.shaped and not column.exclude
+    }
+    if not made:
+        return ""
+    keyed = any(column.mask in SECRET_MASKS for column in table.columns.values())
+    key = secret.get_secret_value().encode() if keyed and secret is not None else b""
+    return hmac.new(key, json.dumps(made).encode(), hashlib.sha256).hexdigest()
 
 
 def refuse_without_secret(table: TableConfig, secret: SecretStr | None) -> None:
@@ -175,7 +196,7 @@ def parameters(sql: str, secret: SecretStr | None) -> dict[str, bytes]:
     return {name: value for name, value in known.items() if f"@{name}" in sql}
 
 
-def _value(name: str, column: ColumnConfig) -> str:
+def _value(name: str, column: ColumnConfig, *, bare: SourceField | None) -> str:
     """Expression, cast and default as one GoogleSQL expression. Raises ConfigError."""
     sql = quote(name)
     if column.expression is not None:
@@ -183,14 +204,14 @@ def _value(name: str, column: ColumnConfig) -> str:
         sql = f"(\n{export_sql.checked_expression(column.expression)}\n)"
     if column.cast is not None:
         if (decimal := _decimal(column.cast)) is None:
-            sql = f"CAST({sql} AS {export_sql.checked_type(column.cast)})"
+            sql = f"CAST({sql} AS {export_sql.checked_type(column.cast)}\n)"
         else:
             # BigQuery takes no parameters in CAST: the scale is rounded to, as a column does it,
             # and PostgreSQL holds the precision. Source: parameterized data types.
             kind, _, scale = decimal
             sql = f"ROUND(CAST({sql} AS {kind}), {scale:d})"
     if column.default is not None:
-        sql = f"IFNULL({sql}, {_literal(column.default)})"
+        sql = f"IFNULL({sql}, {_default(column, column.default, bare=bare)})"
     return sql
 
 
@@ -212,8 +233,39 @@ def _decimal(cast: str) -> tuple[str, int, int] | None:
     return kind, precision, scale
 
 
-def _literal(value: str | float | bool) -> str:
-    return export_sql.text(value) if isinstance(value, str) else repr(value).upper()
+def _default(column: ColumnConfig, value: str | float | bool, *, bare: SourceField | None) -> str:
+    """The literal that takes NULL's place. Raises ConfigError where a number does not fit.
+
+    IFNULL of two types has the wider one: 0.5 would make doubles of a column of INT64.
+    """
+    literal = export_sql.text(value) if isinstance(value, str) else repr(value).upper()
+    kind, digits = _number(column, bare)
+    if kind is None:
+        return literal
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    after = -int(Decimal(repr(value)).normalize().as_tuple().exponent) if number else 0
+    if not number or after > digits:
+        raise ConfigError(
+            "default",
+            met=f"default {value!r}",
+            expected=f"a number with at most {digits} digits after the point, as the column has",
+            way_out="Choose another one.",
+        )
+    return literal if kind == "INT64" else f"{kind} '{value!r}'"
+
+
+def _number(column: ColumnConfig, bare: SourceField | None) -> tuple[str | None, int]:
+    """The exact number that a column is known to be, and its digits after the point."""
+    if column.cast is not None:
+        if (decimal := _decimal(column.cast)) is not None:
+            return decimal[0], decimal[2]
+        kind, scale = column.cast.strip().upper(), None
+    elif bare is not None and column.expression is None and bare.mode != "REPEATED":
+        kind, scale = type_key(bare), bare.scale if bare.precision is None else bare.scale or 0
+    else:
+        return None, 0
+    digits = {"INT64": 0, "NUMERIC": 9, "BIGNUMERIC": 38}.get(kind)
+    return (None, 0) if digits is None else (kind, digits if scale is None else scale)
 
 
 def _declared(field: SourceField, column: ColumnConfig, *, bare: SourceField | None) -> SourceField:

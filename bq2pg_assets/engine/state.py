@@ -63,7 +63,8 @@ CREATE TABLE IF NOT EXISTS {} (
   source_modified_at timestamptz,
   error              text,
   nul_bytes          jsonb,
-  schema_changes     jsonb
+  schema_changes     jsonb,
+  shape              text
 )"""
 
 FINISH = """
@@ -82,7 +83,13 @@ SELECT DISTINCT ON (h.target) h.*,
 FROM {} h ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
-ADDED = ("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb")
+ADDED = (
+    "source text",
+    "cursor_column text",
+    "nul_bytes jsonb",
+    "schema_changes jsonb",
+    "shape text",
+)
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
 AND attname IN ({", ".join(f"'{column.partition(' ')[0]}'" for column in ADDED)})"""
@@ -136,8 +143,8 @@ def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> O
         return None
     row = conn.execute(
         sql.SQL(
-            "SELECT source, cursor_column FROM {} WHERE target = %s AND outcome = %s "
-            "AND source IS NOT NULL ORDER BY id DESC LIMIT 1"
+            "SELECT source, cursor_column, COALESCE(shape, '') FROM {} "
+            "WHERE target = %s AND outcome = %s AND source IS NOT NULL ORDER BY id DESC LIMIT 1"
         ).format(_with_values(own_schema, HISTORY)),
         [str(target), Outcome.LOADED],
     ).fetchone()
@@ -200,7 +207,7 @@ def record_plan(conn: Connection[Any], own_schema: str, *, attempt: int, plan: S
     conn.execute(
         sql.SQL(
             "UPDATE {} SET mode = %s, export_way = %s, source = %s, cursor_column = %s, "
-            "window_low = %s, window_high = %s, cursor_before = %s WHERE id = %s"
+            "window_low = %s, window_high = %s, cursor_before = %s, shape = %s WHERE id = %s"
         ).format(_table(own_schema, HISTORY)),
         [
             plan.publish,
@@ -210,6 +217,7 @@ def record_plan(conn: Connection[Any], own_schema: str, *, attempt: int, plan: S
             as_stored(window.low) if window else None,
             as_stored(window.high) if window else None,
             as_stored(plan.cursor.value) if plan.cursor else None,
+            plan.origin.shape,
             attempt,
         ],
     )

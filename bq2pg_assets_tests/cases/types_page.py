@@ -21,8 +21,9 @@ HEAD = f"""\
 # Types
 
 Every type BigQuery has, what it becomes, and the values that prove it. `make test` carries each
-of them alone, in an ARRAY, in a STRUCT and in an ARRAY of STRUCT, by every way out of BigQuery
-that takes the type, and compares what PostgreSQL says; `make fuzz` does it with random tables.
+of them alone and in an ARRAY, and where the column *in jsonb* shows a value in a STRUCT and in an
+ARRAY of STRUCT as well, by every way out of BigQuery that takes the type, and compares what
+PostgreSQL says; `make fuzz` does it with random tables.
 
 REQUIRED becomes NOT NULL, a description becomes a column comment. Names keep their case; a name
 longer than PostgreSQL's 63 bytes, or one of its system columns (`ctid`, `xmin`, …), is refused

@@ -127,7 +127,7 @@ def test_a_missing_extra_says_how_to_install_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "the package google.cloud.bigquery_storage_v1 is not installed" in done.stdout
-    assert "pip install 'bq2pg[read-api]'" in done.stdout
+    assert "pip install '.[read-api]'" in done.stdout
 
 
 def test_a_target_is_built_without_googles_libraries() -> None:

@@ -2,7 +2,7 @@
 
 Belongs here: expression, cast, default, masks, include and rename through emulator and PostgreSQL.
 Does not: refusals before anything runs (unit/test_shape.py), what becomes visible
-(test_masked_secrets.py).
+(test_masked_values.py).
 """
 
 from datetime import UTC, datetime

@@ -47,6 +47,7 @@ def carry(
     *,
     folder: Path,
     policy: NulBytes = NulBytes.FAIL,
+    key: tuple[str, ...] = (),
 ) -> dict[str, int]:
     """The table as a Parquet file, encoded and copied into a staging table made anew."""
     path = folder / "shard.parquet"
@@ -56,7 +57,7 @@ def carry(
         conn.execute(statement)
     with pq.ParquetFile(path, pre_buffer=False) as reader:
         shard = ParquetShard(Shard("gs://b/x", 1, 1), reader)
-        encoder = Encoder(columns, shard.schema, where="table t", policy=policy)
+        encoder = Encoder(columns, shard.schema, where="table t", policy=policy, key=key)
         pieces = (piece for piece, _ in encoder.stream(shard.batches([c.source for c in columns])))
         sink = CopySink(conn, postgres_sql.copy_in(STAGE, columns), where="x", cancel=CancelToken())
         assert sink.copy(pieces) == table.num_rows

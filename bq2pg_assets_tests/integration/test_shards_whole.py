@@ -123,6 +123,19 @@ def test_u0000_ends_the_run_unless_the_table_says_otherwise(
     assert "nul_bytes: strip" in refused.value.way_out
 
 
+def test_u0000_in_a_key_always_ends_the_run(postgres_dsn: str, tmp_path: Path) -> None:
+    columns = map_columns(TABLE, NUL_FIELDS[:2])
+    with connected(postgres_dsn) as conn, pytest.raises(MappingError, match="column t: U"):
+        carry(
+            conn,
+            NUL_ROWS.select(["n", "t"]),
+            columns,
+            folder=tmp_path,
+            policy=NulBytes.STRIP,
+            key=("t",),
+        )
+
+
 @pytest.mark.parametrize(
     ("held", "says"),
     [

@@ -63,6 +63,13 @@ def test_in_json_only_the_escape_itself_goes(text: str, stripped: str) -> None:
     assert count == (text != stripped)
 
 
+def test_names_that_would_become_one_are_refused_because_jsonb_keeps_the_last() -> None:
+    with pytest.raises(ValueError, match="differ in U"):
+        clean_json(pa.array([r'[{"a\u0000": 1, "a": 2}]']), NulBytes.STRIP)
+    array, count = clean_json(pa.array([r'[{"a\u0000": 1}, {"a": 2}]']), NulBytes.STRIP)
+    assert (array.to_pylist(), count) == (['[{"a": 1}, {"a": 2}]'], 1)
+
+
 @given(st.lists(st.text(st.sampled_from('\0\\u0"a🐘'))))
 def test_any_json_reads_as_its_value_without_the_character(values: list[str]) -> None:
     texts = pa.array([json.dumps(v) for v in values], pa.string())

@@ -69,17 +69,21 @@ def test_a_condition_cannot_name_the_parameters_that_carry_the_secret() -> None:
 @pytest.mark.parametrize(
     ("column", "sql"),
     [
-        ({"cast": "STRING"}, "CAST(`id` AS STRING)"),
+        ({"cast": "STRING"}, "CAST(`id` AS STRING\n)"),
         ({"cast": "numeric(10, 2)"}, "ROUND(CAST(`id` AS NUMERIC), 2)"),
         ({"cast": "BIGNUMERIC(40,5)"}, "ROUND(CAST(`id` AS BIGNUMERIC), 5)"),
         ({"cast": "DECIMAL(3)"}, "ROUND(CAST(`id` AS NUMERIC), 0)"),
         ({"default": 0}, "IFNULL(`id`, 0)"),
-        ({"default": -2.5}, "IFNULL(`id`, -2.5)"),
-        ({"default": True}, "IFNULL(`id`, TRUE)"),
-        ({"default": "it's\n"}, "IFNULL(`id`, 'it\\'s\\n')"),
+        ({"expression": "f", "default": -2.5}, "IFNULL((\nf\n), -2.5)"),
+        ({"expression": "f", "default": True}, "IFNULL((\nf\n), TRUE)"),
+        ({"expression": "f", "default": "it's\n"}, "IFNULL((\nf\n), 'it\\'s\\n')"),
+        (
+            {"cast": "numeric(10, 2)", "default": 0.05},
+            "IFNULL(ROUND(CAST(`id` AS NUMERIC), 2), NUMERIC '0.05')",
+        ),
         (
             {"expression": "id + 1", "cast": "STRING", "default": "x"},
-            "IFNULL(CAST((\nid + 1\n) AS STRING), 'x')",
+            "IFNULL(CAST((\nid + 1\n) AS STRING\n), 'x')",
         ),
     ],
 )
@@ -194,12 +198,12 @@ def test_bigquerys_words_are_withheld_where_they_may_quote_a_masked_value(reason
             raise source_error("here", reason=reason, message="Bad value 4111") from error
 
     with pytest.raises(SourceError) as told:
-        without_values(failing, masks=True)
+        without_values(failing, hides=True)
     assert "4111" not in str(told.value)
     assert f"{reason or 'an error'}, whose message is withheld" in told.value.met
     assert told.value.__cause__ is told.value.__context__ is None
     with pytest.raises(SourceError) as whole:
-        without_values(failing, masks=False)
+        without_values(failing, hides=False)
     assert "Bad value 4111" in whole.value.met
 
 
@@ -208,7 +212,7 @@ def test_a_message_about_no_row_is_told_in_full() -> None:
         raise source_error("here", reason="accessDenied", message="User may not query t")
 
     with pytest.raises(SourceError, match="User may not query t"):
-        without_values(failing, masks=True)
+        without_values(failing, hides=True)
 
 
 def test_a_lineage_has_the_columns_of_an_expression_or_none() -> None:
