@@ -25,7 +25,7 @@ from bq2pg_assets_tests.integration.helpers import World
 from bq2pg_assets_tests.integration.test_secrets import everything_of
 from bq2pg_assets_tests.integration.test_shaping import MaskingWorld
 
-RAW = ["ann.raw", "4111222233334444", "hush-hush", "1977", "diag-n0sis"]
+RAW = ["ann.raw", "4111222233334444", "hush-hush", "1977-03-04", "1977, 3, 4", "diag-n0sis"]
 PRIVATE = """
     SELECT 1 AS id, 'ann.raw@example.com' AS email, '4111222233334444' AS card,
       'hush-hush' AS note, DATE '1977-03-04' AS born, STRUCT('diag-n0sis' AS d) AS health,
