@@ -5,13 +5,17 @@ test_circuit.py), schedules and sensors (defs/).
 """
 
 import uuid
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from bq2pg_assets.defs.resources import Postgres
+from bq2pg_assets.defs.schedules import build_schedule
 from bq2pg_assets.engine.circuit import Circuit, CircuitState
 from bq2pg_assets.engine.errors import SourceError
 from bq2pg_assets.engine.model import Outcome, RunId
-from bq2pg_assets_tests.integration.helpers import World
+from bq2pg_assets_tests.integration.helpers import Gate, World, background
 
 BAD, GOOD = "SELECT ERROR('no good') AS id", "SELECT 1 AS id"
 SETTINGS = {"circuit_breaker": 3, "cool_down": "1 h"}
@@ -52,6 +56,36 @@ def test_it_opens_after_so_many_failed_runs_wants_a_trial_and_closes_when_that_g
     # An open circuit keeps no person from loading the table: that is its trial.
     assert world.sync(query=GOOD, **SETTINGS).outcome is Outcome.LOADED
     assert circuit(world) == Circuit(CircuitState.CLOSED)
+
+
+def test_the_schedule_skips_tries_once_after_the_cool_down_and_goes_on(
+    world: World, local_env: dict[str, str]
+) -> None:
+    assert local_env["BQ2PG_PG_DSN"] == world.dsn  # what the resource reads
+    schedule = build_schedule(
+        world.table(query=GOOD, schedule="* * * * *", **SETTINGS), running=True
+    )
+    assert schedule is not None
+
+    def tick() -> Any:
+        with dg.build_schedule_context(resources={"postgres": Postgres()}) as context:
+            return schedule.evaluate_tick(context)
+
+    assert len(tick().run_requests) == 1, "before anything was synced"
+    for _ in range(3):
+        fail(world)
+    assert tick().run_requests == []
+    assert "the last 3 runs failed; it is left out until" in tick().skip_message
+    assert "no good" in tick().skip_message
+    an_hour_passes(world)
+    assert len(tick().run_requests) == 1
+    gate = Gate("copy")
+    with background(lambda: world.sync(query=GOOD, report=gate, **SETTINGS)) as trial:
+        gate.wait()
+        assert tick().run_requests == [], "one trial at a time"
+        gate.open()
+    assert trial.result().outcome is Outcome.LOADED
+    assert len(tick().run_requests) == 1
 
 
 def test_the_attempts_of_one_run_count_once_and_its_last_one_decides(world: World) -> None:
