@@ -44,8 +44,9 @@ from bq2pg_assets.engine.retrying import Again, Patience, call_patiently
 log = logging.getLogger(__name__)
 LOCK_TIMEOUT = "10s"  # the longest wait for other sessions' locks before giving way to them
 LIMIT_LOCK_WAITS = sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT)
-# Some 10 to 15 s, which a server that restarts, or whose connections are all taken, may need.
-CONNECTING = Patience(calls=5, first=0.7, longest=6.0)
+# Some 10 to 15 s, which a server that restarts, or whose connections are all taken, may need. One
+# that does not even refuse takes connect_timeout each time: that is tried twice at most.
+CONNECTING = Patience(calls=5, first=0.7, longest=6.0, within=25.0)
 # PostgreSQL 14 and later. The first notices a client that died while its session waited for a lock:
 # its own locks, the advisory one too, would stay until the wait ends. The lock's session idles
 # while others copy.
@@ -120,8 +121,9 @@ class PostgresTarget:
                 options=options,
             )
             try:
-                if conn.info.server_version >= 140000:
-                    for statement in SINCE_14:
+                for statement in SINCE_14 if conn.info.server_version >= 140000 else ():
+                    # A server on a system that cannot tell refuses the first of them.
+                    with suppress(pg_errors.InvalidParameterValue):
                         conn.execute(statement)
             except BaseException:
                 conn.close()

@@ -27,11 +27,15 @@ instrumentation.set_on_retry_hooks(())
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a call is made at most; seconds before the second time, doubled up to `longest`."""
+    """How often a call is made at most; seconds before the second time, doubled up to `longest`.
+
+    No other call begins when one fails later than `within` seconds after the first began.
+    """
 
     calls: int
     first: float
     longest: float
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,12 @@ def call_patiently(
     for attempt in stamina.retry_context(
         once_more,
         attempts=patience.calls,
-        timeout=None,
+        timeout=patience.within,
         wait_initial=patience.first,
         wait_max=patience.longest,
     ):
         if met:
+            cancel.check(where)
             tell(Again(met[-1], attempt.num, pause))
             cancel.wait(pause, where=where)
         pause = attempt.next_wait * (1 + random.uniform(0, JITTER))  # noqa: S311 - no secret
