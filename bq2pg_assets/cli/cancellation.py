@@ -57,7 +57,7 @@ def in_thread(work: Callable[[], T]) -> T:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bq2pg") as pool:
         future = pool.submit(work)
         while not future.done():
-            # Not without a timeout: a signal that comes just before the wait begins does not end it.
+            # Not without a timeout: a signal that comes just before the wait does not end it.
             wait([future], timeout=LOOK_SECONDS)
         return future.result()
 
