@@ -7,6 +7,7 @@ and only the search for a virtual machine's service account asks Google's metada
 Libraries are imported by what needs them: `bq2pg status` loads none of Google's.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from bq2pg_assets.engine.errors import ConfigError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 
     from bq2pg_assets.engine.bigquery import BigQuerySource
+    from bq2pg_assets.engine.connections import ConnectionLimit
     from bq2pg_assets.engine.postgres import PostgresTarget
     from bq2pg_assets.engine.shards import GcsShards
     from bq2pg_assets.settings import Settings
@@ -118,12 +120,24 @@ def postgres_target(settings: "Settings") -> "PostgresTarget":
     """The target. It needs none of Google's credentials."""
     from bq2pg_assets.engine.postgres import PostgresTarget
 
-    return PostgresTarget(settings.pg_dsn.get_secret_value(), state_schema=settings.state_schema)
+    return PostgresTarget(
+        settings.pg_dsn.get_secret_value(),
+        state_schema=settings.state_schema,
+        limit=_connection_limit(settings.pg_max_connections),
+    )
 
 
 def engine_parts(settings: "Settings") -> "tuple[BigQuerySource, GcsShards | None, PostgresTarget]":
     """Source, shards and target for `sync_table`. Raises ConfigError."""
     return bigquery_source(settings), gcs_shards(settings), postgres_target(settings)
+
+
+@cache
+def _connection_limit(most: int) -> "ConnectionLimit":
+    """One for the process: Dagster makes a target for each of the tables it loads at once."""
+    from bq2pg_assets.engine.connections import ConnectionLimit
+
+    return ConnectionLimit(most)
 
 
 def _credentials(settings: "Settings", *, emulator: str | None) -> "tuple[Credentials, str | None]":

@@ -101,6 +101,9 @@ class Settings(ProjectSettings):
         Field(default="bq2pg", examples=["bq2pg"])
     )
     """The PostgreSQL schema for bq2pg's own tables."""
+    pg_max_connections: int = Field(default=20, ge=2, examples=["20"])
+    """The most connections to PostgreSQL that one process opens at once; each table needs one, and
+    up to `parallelism` more while it copies. Who finds none free waits."""
     mask_secret: SecretStr | None = Field(default=None, examples=["64 random letters and digits"])
     """What columns with mask sha256 or hmac are hashed with; needed by these alone. A secret."""
     price_per_tib: float = Field(default=6.25, ge=0, allow_inf_nan=False, examples=["6.25"])
@@ -215,5 +218,7 @@ def _judgement(detail: ErrorDetails, name: str) -> str:
         return str(context["error"])
     if kind == "literal_error":
         return f"is not one of {', '.join(ENVIRONMENTS)}"
+    if kind in ("int_parsing", "int_from_float", "greater_than_equal") and "PG_MAX" in name:
+        return "is not a whole number, 2 or more"
     numbers = ("float_parsing", "finite_number", "greater_than_equal")
     return "is not a number, 0 or more" if kind in numbers else "is not valid"

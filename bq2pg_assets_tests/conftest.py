@@ -21,6 +21,7 @@ import google.cloud.bigquery.retry
 import google.cloud.storage.retry
 import psycopg
 import pytest
+import stamina
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from hypothesis import settings
@@ -64,6 +65,13 @@ def _own_environment() -> Iterator[None]:
         )
         for retry in retries:
             patch.setattr(retry, "_timeout", RETRY_SECONDS)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waits_between_attempts() -> Iterator[None]:
+    """As many attempts as ever, one right after the other."""
+    with stamina.set_testing(True, attempts=100, cap=True):
         yield
 
 

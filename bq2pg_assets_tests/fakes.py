@@ -203,7 +203,15 @@ class FakeTarget:
     held: bool = False
 
     @contextmanager
-    def locked(self, target: TargetName, *, run: RunId, table: str) -> Iterator["FakeSession"]:
+    def locked(
+        self,
+        target: TargetName,
+        *,
+        run: RunId,
+        table: str,
+        wait: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Iterator["FakeSession"]:
         self.journal("target.lock")
         if self.held:
             raise LockedError(str(target), met="held", expected="free", way_out="Wait.")

@@ -22,7 +22,7 @@ LAYERS: list[tuple[str, ...]] = [
     (NAME, "engine"),
     ("engine.errors", "engine.redact"),
     ("engine.model", "engine.cancel"),
-    ("engine.results",),
+    ("engine.results", "engine.circuit", "engine.connections", "engine.retrying"),
     ("config",),
     *[
         ("engine.wire", "engine.nested", "engine.nul"),
@@ -59,6 +59,7 @@ PURE = (
     "nested",
     "nul",
     "shape",
+    "circuit",
 )
 # (importer, imported): why this arrow may point up or sideways.
 EXCEPTIONS = {

@@ -12,6 +12,7 @@ from bq2pg_assets.cli.check import check
 from bq2pg_assets.cli.entry import leave_with
 from bq2pg_assets.cli.local import app as local
 from bq2pg_assets.cli.plan import plan
+from bq2pg_assets.cli.resume import resume
 from bq2pg_assets.cli.status import status
 from bq2pg_assets.cli.sync import sync
 
@@ -46,7 +47,7 @@ def options(debug: Debug = False, version: Version = False) -> None:
         raise typer.Exit
 
 
-for command in (sync, plan, status, check):
+for command in (sync, plan, status, resume, check):
     app.command()(command)
 app.add_typer(local, name="local")
 

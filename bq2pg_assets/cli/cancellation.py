@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
@@ -17,6 +17,7 @@ from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets.engine.cancel import CancelToken
 
 T = TypeVar("T")
+LOOK_SECONDS = 0.2
 CLEAR_LINE, SHOW_CURSOR = "\r\x1b[K", "\x1b[?25h"
 ASKED = "cancelling: what is under way is undone first (Ctrl-C again to leave at once)\n"
 
@@ -54,7 +55,11 @@ def in_thread(work: Callable[[], T]) -> T:
     work done there, a handler could find the work's own locks taken, for ever.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="bq2pg") as pool:
-        return pool.submit(work).result()
+        future = pool.submit(work)
+        while not future.done():
+            # Not without a timeout: a signal that comes just before the wait does not end it.
+            wait([future], timeout=LOOK_SECONDS)
+        return future.result()
 
 
 def _write(control: str, text: str = "") -> None:

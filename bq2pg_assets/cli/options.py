@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bq2pg_assets.engine.errors import ConfigError
-from bq2pg_assets.engine.model import RunOptions
+from bq2pg_assets.engine.model import LONGEST_WAIT, RunOptions
 
 Tables = Annotated[
     list[str] | None,
@@ -35,10 +35,22 @@ Where = Annotated[
         "Needs --full-refresh too where it would replace rows by fewer.",
     ),
 ]
+Wait = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=LONGEST_WAIT,
+        metavar="SECONDS",
+        help="How long to wait for another run of the same table. Default: not at all.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def run_options(*, full_refresh: bool, limit: int | None, where: str | None) -> RunOptions:
+def run_options(
+    *, full_refresh: bool, limit: int | None, where: str | None, wait: int = 0
+) -> RunOptions:
     """What the options say to the engine. Raises ConfigError."""
     if where is not None and not where.strip():
         # Likely a shell variable that is not set: every row would be loaded instead of some.
@@ -48,4 +60,4 @@ def run_options(*, full_refresh: bool, limit: int | None, where: str | None) -> 
             expected="a BigQuery condition",
             way_out="Write one, or leave --where out.",
         )
-    return RunOptions(full_refresh=full_refresh, limit=limit, where=where)
+    return RunOptions(full_refresh=full_refresh, limit=limit, where=where, wait=wait)

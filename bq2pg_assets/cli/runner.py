@@ -16,7 +16,7 @@ from bq2pg_assets.cli.notes import notes_to
 from bq2pg_assets.cli.progress import View
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.errors import Bq2pgError, LockedError
+from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import RunId, RunOptions
 from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import SyncResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bq2pg_assets.engine.postgres import PostgresTarget
     from bq2pg_assets.engine.shards import GcsShards
 
-FIRST_PAUSE_SECONDS = 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +72,33 @@ class Runner:
         self, table: "TableConfig", *, options: RunOptions, cancel: CancelToken
     ) -> SyncResult:
         """As many attempts as the table's `retries` allow, for errors that may pass."""
+        from bq2pg_assets.engine.retrying import Again, Patience, call_patiently
         from bq2pg_assets.engine.sync import sync_table
 
-        run_id = str(uuid.uuid4())
-        for attempt in range(table.retries + 1):
-            try:
-                return sync_table(
-                    table,
-                    source=self.source,
-                    shards=self.shards,
-                    target=self.target,
-                    run=RunId(run_id, attempt),
-                    options=options,
-                    cancel=cancel,
-                    report=self.view.report,
-                )
-            except Bq2pgError as error:
-                # Locked: the other run may need hours, and whoever typed this is waiting.
-                may_pass = error.retryable and not isinstance(error, LockedError)
-                if not may_pass or attempt == table.retries:
-                    raise
-                pause = FIRST_PAUSE_SECONDS * 2**attempt
-                what = f"attempt {attempt + 2} of {table.retries + 1} in {pause:.0f} s"
-                self.view.line(f"{table.name}: {redact(error.met)}; {what}")
-                cancel.wait(pause, where=f"table {table.name}")
-        raise AssertionError("range(retries + 1) is never empty")
+        run_id, most = str(uuid.uuid4()), table.retries + 1
+
+        def attempt(number: int) -> SyncResult:
+            return sync_table(
+                table,
+                source=self.source,
+                shards=self.shards,
+                target=self.target,
+                run=RunId(run_id, number),
+                options=options,
+                cancel=cancel,
+                report=self.view.report,
+            )
+
+        def tell(again: Again) -> None:
+            what = f"attempt {again.number} of {most} in {again.seconds:.0f} s"
+            self.view.line(f"{table.name}: {redact(again.error.met)}; {what}")
+
+        return call_patiently(
+            attempt,
+            patience=Patience(most, first=FIRST_PAUSE_SECONDS, longest=LONGEST_PAUSE_SECONDS),
+            cancel=cancel,
+            where=f"table {table.name}",
+            # Locked: the other run may need hours; who wants to wait for it says --wait.
+            may_pass=lambda error: error.retryable and not isinstance(error, LockedError),
+            tell=tell,
+        )

@@ -4,7 +4,7 @@ Belongs here: the command and its rendering. Does not: reading `sync_history` (e
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -12,6 +12,7 @@ import typer
 from bq2pg_assets.cli import options, output, wording
 from bq2pg_assets.cli.exit_codes import code_of_all
 from bq2pg_assets.cli.result_table import aligned
+from bq2pg_assets.engine.circuit import Circuit
 from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import TableStatus
 
@@ -30,12 +31,14 @@ def status(as_json: options.Json = False) -> None:
 
     settings = load_settings()
     loaded = load_tables(settings.tables, environment=settings.env)
-    known = {one.target: one for one in postgres_target(settings).status()}
+    target = postgres_target(settings)
+    known, circuits = {one.target: one for one in target.status()}, target.circuits(loaded.tables)
     found = {table.name: known.get(str(table.target_name)) for table in loaded.tables}
     if as_json:
-        output.say(json.dumps([as_object(*one) for one in found.items()], indent=2))
+        rows = [as_object(*one, circuit=circuits[one[0]]) for one in found.items()]
+        output.say(json.dumps(rows, indent=2))
     else:
-        for line in status_lines(list(found.items())):
+        for line in status_lines(list(found.items()), circuits=circuits):
             output.say(line)
     errors = [problem.error for problem in loaded.problems]
     for error in errors:
@@ -43,22 +46,34 @@ def status(as_json: options.Json = False) -> None:
     raise typer.Exit(code_of_all(errors))
 
 
-def status_lines(found: Sequence[tuple[str, TableStatus | None]]) -> list[str]:
-    """One line per table, then what the failed ones said. Pure."""
+def status_lines(
+    found: Sequence[tuple[str, TableStatus | None]], *, circuits: Mapping[str, Circuit]
+) -> list[str]:
+    """One line per table, then what the failed ones said and which are left out. Pure."""
     cells = [HEADER, *(_cells(table, one) for table, one in found)]
     lines = aligned(cells, left=set(HEADER) - RIGHT)
     for table, one in found:
         if one is not None and one.error:
             lines += ["", f"{table}: {redact(one.error)}"]
+        if circuits[table].opened:
+            way_out = f"`bq2pg resume {table}` closes it."
+            lines += ["", f"{table}: {circuits[table].sentence}; {way_out}"]
     return lines
 
 
-def as_object(table: str, status: TableStatus | None) -> dict[str, Any]:
+def as_object(table: str, status: TableStatus | None, *, circuit: Circuit) -> dict[str, Any]:
     """One table for JSON; `last_attempt` is null when it was never synced. Pure."""
-    if status is None:
-        return {"table": table, "last_attempt": None, "cursor": None}
-    return {
+    common = {
         "table": table,
+        "circuit": {
+            "state": circuit.state.value,
+            "failed_runs": circuit.failed_runs,
+            "until": wording.iso(circuit.until),
+        },
+    }
+    if status is None:
+        return common | {"last_attempt": None, "cursor": None}
+    return common | {
         "cursor": wording.iso(status.cursor),
         "last_attempt": {
             "outcome": status.outcome.value,

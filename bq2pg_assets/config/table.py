@@ -50,6 +50,16 @@ def _bytes(value: Any) -> Any:
         ) from None
 
 
+def _seconds(value: Any) -> Any:
+    units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+    match = re.fullmatch(r"(\d+)\s*(s|min|h|d)", value.strip()) if isinstance(value, str) else None
+    if match:
+        return int(match[1]) * units[match[2]]
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{value!r} is not a duration; write seconds, or 30 s, 10 min, 1 h, 1 d")
+    return value
+
+
 def _scalar(value: Any) -> Any:
     finite = not isinstance(value, float) or math.isfinite(value)
     if not (isinstance(value, str | int | float) and finite):
@@ -86,7 +96,12 @@ Size = Annotated[
     Field(ge=1),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
 ]
-
+Seconds = Annotated[
+    int,
+    BeforeValidator(_seconds),
+    Field(ge=0),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["1 h", 3600]}),
+]
 Scalar = Annotated[
     str | int | float | bool | None,
     PlainValidator(_scalar),
@@ -186,6 +201,11 @@ class TableConfig(_Model):
     """on_source_change: a sensor asks for a refresh when BigQuery says the source changed."""
     retries: int = Field(default=2, ge=0, le=10)
     """How often a run whose error may pass is tried again."""
+    circuit_breaker: int | None = Field(default=5, ge=1)
+    """After so many failed runs in a row schedules and the sensor leave the table out for
+    `cool_down`; then one run is the trial. A person's runs are never left out. null: off."""
+    cool_down: Seconds = 3600
+    """How long after its last failure a table is left out, in seconds or as "30 min", "1 h"."""
     group: Text = "bigquery"
     """The asset group in Dagster."""
     owners: Names = ()

@@ -51,6 +51,10 @@ class SyncRunConfig(dg.Config):
         description="A BigQuery condition that narrows this run, for example country = 'NZ'. "
         "Needs full_refresh too where it would replace rows by fewer.",
     )
+    wait: int = Field(
+        default=0,
+        description="How many seconds to wait for another run of the same table.",
+    )
 
 
 def build_sync_asset(
@@ -96,6 +100,12 @@ def build_placeholder(problem: TableProblem, *, step: str) -> dg.AssetsDefinitio
     return placeholder
 
 
+def launcher(run: dg.DagsterRun) -> str:
+    """Who asked for the run: a schedule, a sensor, or else a person."""
+    tags = {"dagster/schedule_name": "schedule", "dagster/sensor_name": "sensor"}
+    return next((word for tag, word in tags.items() if tag in run.tags), "dagster")
+
+
 class _Run:
     """One attempt to load one table, as Dagster sees it."""
 
@@ -108,7 +118,9 @@ class _Run:
         config: SyncRunConfig,
     ) -> None:
         self._context, self._table, self._spec, self._config = context, table, spec, config
-        self._run = RunId(context.run.run_id, attempt=context.retry_number, launcher="dagster")
+        self._run = RunId(
+            context.run.run_id, attempt=context.retry_number, launcher=launcher(context.run)
+        )
 
     def events(
         self, sync: SyncTable, *, bigquery: BigQuery, gcs: Gcs, postgres: Postgres
@@ -156,6 +168,7 @@ class _Run:
                 full_refresh=self._config.full_refresh,
                 limit=self._config.limit,
                 where=self._config.where,
+                wait=self._config.wait,
             )
         except ValueError as error:
             raise ConfigError(

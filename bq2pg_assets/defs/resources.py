@@ -16,7 +16,12 @@ from google.cloud import bigquery, storage
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field
 
-from bq2pg_assets.clients import bigquery_client, read_client, storage_client
+from bq2pg_assets.clients import (
+    bigquery_client,
+    postgres_target,
+    read_client,
+    storage_client,
+)
 from bq2pg_assets.defs.metadata import table_uri
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.errors import ConfigError
@@ -108,11 +113,8 @@ class Postgres(dg.ConfigurableResource[PostgresTarget]):
 
     def target(self) -> PostgresTarget:
         """What the engine writes to. Raises ConfigError."""
-        settings = load_settings()
-        return PostgresTarget(
-            settings.pg_dsn.get_secret_value(),
-            state_schema=self.state_schema or settings.state_schema,
-        )
+        given = {"state_schema": self.state_schema} if self.state_schema else {}
+        return postgres_target(load_settings().model_copy(update=given))
 
     def uri(self, name: TargetName) -> str:
         """Where a table is, without user and password."""

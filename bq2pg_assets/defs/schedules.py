@@ -6,7 +6,11 @@ Belongs here: when tables are loaded by the clock. Does not: loading on change (
 import dagster as dg
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.defs.resources import Postgres
 from bq2pg_assets.defs.spec import asset_key
+from bq2pg_assets.engine.circuit import Circuit, CircuitState
+from bq2pg_assets.engine.errors import Bq2pgError
+from bq2pg_assets.engine.redact import redact
 
 # Placeholders are among the assets: a nightly run of all fails visibly while a file is broken.
 SYNC_ALL = dg.define_asset_job(
@@ -33,7 +37,32 @@ def build_schedule(table: TableConfig, *, running: bool) -> dg.ScheduleDefinitio
         default_status=status.RUNNING if running else status.STOPPED,
         description=f"Loads {table.target_name} at {table.schedule} ({table.timezone}).",
     )
-    def schedule() -> dg.RunRequest:
-        return dg.RunRequest(asset_selection=[key])
+    def schedule(
+        context: dg.ScheduleEvaluationContext, postgres: Postgres
+    ) -> dg.RunRequest | dg.SkipReason:
+        reason = None if table.circuit_breaker is None else _left_out(context, table, postgres)
+        return dg.RunRequest(asset_selection=[key]) if reason is None else dg.SkipReason(reason)
 
     return schedule
+
+
+def _left_out(
+    context: dg.ScheduleEvaluationContext, table: TableConfig, postgres: Postgres
+) -> str | None:
+    """Why the table is not loaded at this tick, or None."""
+    try:
+        circuit = postgres.target().circuits([table])[table.name]
+    except Bq2pgError as error:
+        # The run meets the same error, tries again, and fails where people look.
+        context.log.warning(f"{table.name}: loaded whatever its circuit: {redact(str(error))}")
+        return None
+    if circuit.state is not CircuitState.OPEN:
+        return None
+    return left_out(table, circuit)
+
+
+def left_out(table: TableConfig, circuit: Circuit) -> str:
+    """What is said of a table whose circuit is open."""
+    last = redact(circuit.error or "no reason is recorded")
+    way_out = f"Materialize it, or `bq2pg resume {table.name}`, to go on at once."
+    return f"{table.name}: {circuit.sentence}. Last error: {last} {way_out}"

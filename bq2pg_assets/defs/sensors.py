@@ -6,7 +6,7 @@ by the clock (schedules.py).
 One sensor serves all tables with `automation: on_source_change`. A tick costs one free metadata
 call per source. What a table was loaded from is read from sync_history, so that a run started by
 hand counts too; the cursor remembers what was asked for, so that a table whose run fails is not
-asked for again until its source changes again.
+asked for again until its source changes again, or its circuit wants a trial.
 
 A changed source is recorded as a materialization of its external asset, tagged with the time of
 the change as data version: after an observation Dagster would call its targets unsynced for ever.
@@ -23,9 +23,10 @@ from pydantic import BaseModel
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.defs.resources import BigQuery, Postgres
-from bq2pg_assets.defs.schedules import SYNC_ALL
+from bq2pg_assets.defs.schedules import SYNC_ALL, left_out
 from bq2pg_assets.defs.spec import asset_key, source_specs
 from bq2pg_assets.engine.bigquery import BigQuerySource
+from bq2pg_assets.engine.circuit import Circuit, CircuitState
 from bq2pg_assets.engine.errors import Bq2pgError, SourceError
 
 NAME = "bigquery_source_changes"
@@ -52,12 +53,14 @@ class SourceCursor(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a tick does. `remarks` says, a sentence each, which sources could not be judged."""
+    """What a tick does. `remarks` says, a sentence each, which sources could not be judged, and
+    `left_out` which tables are behind and whose circuit is open."""
 
     wanted: tuple[TableConfig, ...]
     changed: Mapping[dg.AssetKey, datetime]
     remarks: tuple[str, ...]
     cursor: SourceCursor
+    left_out: tuple[str, ...] = ()
 
     @property
     def run_key(self) -> str:
@@ -70,6 +73,7 @@ def decide(
     answers: Sequence[tuple[TableConfig, Answer]],
     *,
     loaded: Mapping[str, datetime | None],
+    circuits: Mapping[str, Circuit],
     busy: frozenset[dg.AssetKey],
     cursor: SourceCursor,
 ) -> Decision:
@@ -79,7 +83,7 @@ def decide(
     change each table holds; `busy` the assets of unfinished runs, which wait for a later tick.
     """
     seen, asked = dict(cursor.seen), dict(cursor.asked)
-    wanted, changed, remarks = [], {}, []
+    wanted, changed, remarks, out = [], {}, [], []
     for table, answer in answers:
         if not isinstance(answer, datetime):
             remarks.append(str(answer) if answer else _cannot_tell(table))
@@ -90,10 +94,19 @@ def decide(
             changed[source] = answer
         have = loaded.get(table.name)
         behind = have is None or have < answer
-        if behind and asked.get(table.name) != version and asset_key(table) not in busy:
+        circuit = circuits[table.name]
+        if not behind or asset_key(table) in busy:
+            continue
+        if circuit.state is CircuitState.OPEN:
+            out.append(left_out(table, circuit))
+            continue
+        if circuit.state is CircuitState.TRIAL:
+            version += f" trial after {circuit.failed_runs}"  # asks for the same change once more
+        if asked.get(table.name) != version:
             asked[table.name] = version
             wanted.append(table)
-    return Decision(tuple(wanted), changed, tuple(remarks), SourceCursor(seen=seen, asked=asked))
+    after = SourceCursor(seen=seen, asked=asked)
+    return Decision(tuple(wanted), changed, tuple(remarks), after, tuple(out))
 
 
 def build_source_sensor(
@@ -118,11 +131,13 @@ def build_source_sensor(
     ) -> dg.SensorResult:
         with bigquery.source() as source:
             answers = ask(watched, source)
-        held = {one.target: one.source_modified_at for one in postgres.target().status()}
+        target = postgres.target()
+        circuits = target.circuits(watched)
+        held = {one.target: one.source_modified_at for one in target.status()}
         loaded = {table.name: held.get(str(table.target_name)) for table in watched}
         cursor = SourceCursor.model_validate_json(context.cursor or "{}")
         busy = busy_assets(context.instance, watched)
-        decision = decide(answers, loaded=loaded, busy=busy, cursor=cursor)
+        decision = decide(answers, loaded=loaded, circuits=circuits, busy=busy, cursor=cursor)
         return tick(context, decision, watched=len(watched))
 
     return bigquery_source_changes
@@ -147,6 +162,8 @@ def tick(
     """The decision as Dagster takes it. Raises SourceError when not one source could be judged."""
     for remark in decision.remarks:
         context.log.warning(remark)
+    for sentence in decision.left_out:
+        context.log.info(sentence)
     said = f"{len(decision.remarks)} of {watched} sources: " + "; ".join(decision.remarks)
     if len(decision.remarks) == watched:
         raise SourceError(
@@ -155,6 +172,7 @@ def tick(
             expected="the time of each source's last change",
             way_out="The next tick asks again; until then no table is loaded by this sensor.",
         )
+    quiet = "; ".join([*decision.left_out, *([said] if decision.remarks else [])])
     requests = [
         dg.RunRequest(
             run_key=decision.run_key,
@@ -164,7 +182,7 @@ def tick(
     return dg.SensorResult(
         run_requests=requests if decision.wanted else [],
         asset_events=[_event(key, changed) for key, changed in decision.changed.items()],
-        skip_reason=None if decision.wanted else said if decision.remarks else "nothing changed",
+        skip_reason=None if decision.wanted else quiet or "nothing changed",
         cursor=decision.cursor.model_dump_json(),
     )
 

@@ -24,6 +24,8 @@ NOT_CONTENT = {
     "timezone",
     "automation",
     "retries",
+    "circuit_breaker",
+    "cool_down",
     "parallelism",
     "max_bytes_billed",
     "group",

@@ -11,6 +11,7 @@ from typing import Literal
 
 CursorValue = datetime | date
 CURSOR_TYPES = ("TIMESTAMP", "DATETIME", "DATE")
+LONGEST_WAIT = 86400  # seconds for another run; a day
 
 
 class Mode(StrEnum):
@@ -38,7 +39,10 @@ class NulBytes(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended; the words of `sync_history.outcome`."""
+    """How an attempt ended; the words of `sync_history.outcome`.
+
+    `locked`: another run kept it out. `resumed` is no attempt: a person closed the circuit.
+    """
 
     RUNNING = "running"
     LOADED = "loaded"
@@ -46,6 +50,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     KILLED = "killed"
+    LOCKED = "locked"
+    RESUMED = "resumed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,20 @@ class RunOptions:
     """What one run does differently from the table's configuration.
 
     `full_refresh` ignores the cursor and replaces the content. `limit` stops after so many rows.
-    `where` is a BigQuery condition that narrows the run.
+    `where` is a BigQuery condition that narrows the run. `wait` is how many seconds another run of
+    the table is waited for.
     """
 
     full_refresh: bool = False
     limit: int | None = None
     where: str | None = None
+    wait: int = 0
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ValueError("limit counts rows: it is 1 or more")
+        if not 0 <= self.wait <= LONGEST_WAIT:
+            raise ValueError(f"wait counts seconds: it is 0 to {LONGEST_WAIT}")
 
     @property
     def partial(self) -> bool:
@@ -72,7 +82,10 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunId:
-    """One attempt: `id` is the run's, unique for ever; `attempt` counts its retries from 0."""
+    """One attempt: `id` is the run's, unique for ever; `attempt` counts its retries from 0.
+
+    `launcher` says who asked for it: cli, dagster (a person), schedule, sensor.
+    """
 
     id: str
     attempt: int = 0

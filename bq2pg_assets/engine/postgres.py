@@ -8,17 +8,22 @@ lives, no other run writes the table. Copying uses connections of its own.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NoReturn
 
 import psycopg
+from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
+from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import postgres_sql, state
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.circuit import Circuit, judge
+from bq2pg_assets.engine.connections import ConnectionLimit
 from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
     Column,
@@ -32,25 +37,78 @@ from bq2pg_assets.engine.model import (
     TargetName,
 )
 from bq2pg_assets.engine.postgres_errors import postgres_errors
+from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import Spent, SyncResult, TableStatus
+from bq2pg_assets.engine.retrying import Again, Patience, call_patiently
 
 log = logging.getLogger(__name__)
 LOCK_TIMEOUT = "10s"  # the longest wait for other sessions' locks before giving way to them
+LIMIT_LOCK_WAITS = sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT)
+# Some 10 to 15 s, which a server that restarts, or whose connections are all taken, may need. One
+# that does not even refuse takes connect_timeout each time: that is tried twice at most.
+CONNECTING = Patience(calls=5, first=0.7, longest=6.0, within=25.0)
+# PostgreSQL 14 and later. The first notices a client that died while its session waited for a lock:
+# its own locks, the advisory one too, would stay until the wait ends. The lock's session idles
+# while others copy.
+SINCE_14 = "SET client_connection_check_interval = '5s'", "SET idle_session_timeout = 0"
 
 
 class PostgresTarget:
     """The PostgreSQL database that tables are copied into.
 
     `conninfo` is a libpq connection string and may hold a password: it is never shown.
-    `state_schema` holds sync_history and staging tables.
+    `state_schema` holds sync_history and staging tables. `limit` counts the connections; targets
+    that share it open no more than that together.
     """
 
-    def __init__(self, conninfo: str, *, state_schema: str = "bq2pg") -> None:
+    def __init__(
+        self, conninfo: str, *, state_schema: str = "bq2pg", limit: ConnectionLimit | None = None
+    ) -> None:
         self._conninfo, self.state_schema = conninfo, state_schema
+        self._limit = limit or ConnectionLimit()
 
     @contextmanager
     def connection(self, *, name: str) -> Iterator[psycopg.Connection[Any]]:
-        """An autocommit connection whose session is in UTC. Raises TargetError."""
+        """An autocommit connection whose session is in UTC. Raises TargetError, at once."""
+        with (
+            self._limit.taken(lock=False, cancel=CancelToken(), where="PostgreSQL"),
+            self._connected(name) as conn,
+        ):
+            yield conn
+
+    @contextmanager
+    def patient_connection(
+        self, *, name: str, lock: bool, cancel: CancelToken
+    ) -> Iterator[psycopg.Connection[Any]]:
+        """The same for a run, which connects again for a while when the error may pass.
+
+        Raises TargetError then, and CancelledError. `lock` says that it will keep a lock while the
+        run opens others.
+        """
+        with (
+            self._limit.taken(lock=lock, cancel=cancel, where="PostgreSQL"),
+            self.reconnected(name=name, cancel=cancel) as conn,
+        ):
+            yield conn
+
+    @contextmanager
+    def reconnected(self, *, name: str, cancel: CancelToken) -> Iterator[psycopg.Connection[Any]]:
+        """As patient_connection, in the place of a connection that was closed."""
+        with closing(
+            call_patiently(
+                lambda _: self._connect(name),
+                patience=CONNECTING,
+                cancel=cancel,
+                where="PostgreSQL",
+                tell=_note,
+            )
+        ) as conn:
+            yield conn
+
+    def _connected(self, name: str) -> "closing[psycopg.Connection[Any]]":
+        return closing(self._connect(name))
+
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
         options = self._options()
         with postgres_errors("PostgreSQL"):
             conn = psycopg.connect(
@@ -62,30 +120,54 @@ class PostgresTarget:
                 connect_timeout=15,
                 options=options,
             )
-        try:
-            yield conn
-        finally:
-            conn.close()
+            try:
+                for statement in SINCE_14 if conn.info.server_version >= 140000 else ():
+                    # A server on a system that cannot tell refuses the first of them.
+                    with suppress(pg_errors.InvalidParameterValue):
+                        conn.execute(statement)
+            except BaseException:
+                conn.close()
+                raise
+        return conn
 
     @contextmanager
-    def locked(self, target: TargetName, *, run: RunId, table: str) -> Iterator["TargetSession"]:
-        """A session that alone may write `target`. Raises LockedError, at once."""
-        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
-            row = conn.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
-            ).fetchone()
-            if row is None or not row[0]:
-                self._refuse(conn, target, run=run, table=table)
-            yield TargetSession(self, conn, target=target, run=run, table=table)
+    def locked(
+        self,
+        target: TargetName,
+        *,
+        run: RunId,
+        table: str,
+        wait: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> Iterator["TargetSession"]:
+        """A session that alone may write `target`.
+
+        Raises LockedError when another run holds it for longer than `wait` seconds, and
+        CancelledError.
+        """
+        token = cancel or CancelToken()
+        with self.patient_connection(name=str(target), lock=True, cancel=token) as conn:
+            with postgres_errors(f"target {target}", cancel=token):
+                if not _lock(conn, target, wait=wait, cancel=token):
+                    self._refuse(conn, target, run=run, table=table, wait=wait)
+            with postgres_errors(f"target {target}"):
+                yield TargetSession(self, conn, target=target, run=run, table=table)
 
     def _refuse(
-        self, conn: psycopg.Connection[Any], target: TargetName, *, run: RunId, table: str
+        self,
+        conn: psycopg.Connection[Any],
+        target: TargetName,
+        *,
+        run: RunId,
+        table: str,
+        wait: int,
     ) -> NoReturn:
         error = LockedError(
             f"target {target}",
-            met="another run is loading it",
+            met="another run is loading it" + (f", and was for {wait} s" if wait else ""),
             expected="one run of a table at a time",
-            way_out="Wait for the other run to end, or terminate it.",
+            way_out="Wait for the other run to end, or terminate it; --wait SECONDS (in Dagster "
+            "wait in the run config) waits for it.",
         )
         with conn.transaction():
             state.ensure(conn, target_schema=target.schema, own_schema=self.state_schema)
@@ -103,6 +185,28 @@ class PostgresTarget:
         """The last attempt of every table."""
         with self.connection(name="status") as conn, postgres_errors("sync_history"):
             return state.statuses(conn, self.state_schema)
+
+    def circuits(self, tables: Sequence[TableConfig]) -> Mapping[str, Circuit]:
+        """The circuit breaker of each table, by the table's name, as of now."""
+        targets = [table.target_name for table in tables]
+        with self.connection(name="circuits") as conn, postgres_errors("sync_history"):
+            runs = state.recent_runs(conn, self.state_schema, targets)
+            row = conn.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        return {
+            table.name: judge(
+                runs.get(str(table.target_name), ()),
+                after=table.circuit_breaker,
+                cool_down=timedelta(seconds=table.cool_down),
+                now=row[0],
+            )
+            for table in tables
+        }
+
+    def resume(self, target: TargetName, *, run: RunId, table: str) -> None:
+        """Close the target's circuit: what failed before no longer counts."""
+        with self.connection(name=f"resume {target}") as conn, postgres_errors("sync_history"):
+            state.resume(conn, self.state_schema, run=run, table=table, target=target)
 
     def check(self) -> str:
         """Connect and see whether schemas and tables may be made. Raises TargetError."""
@@ -192,7 +296,9 @@ class TargetSession:
         """A connection of its own for COPY; cancelling interrupts it."""
         statement = postgres_sql.copy_in(self.stage, columns)
         with (
-            self._database.connection(name=f"copy {self.target}") as conn,
+            self._database.patient_connection(
+                name=f"copy {self.target}", lock=False, cancel=cancel
+            ) as conn,
             cancel.interrupting(lambda: _interrupt(conn)),
         ):
             yield CopySink(conn, statement, where=self._where, cancel=cancel)
@@ -260,12 +366,17 @@ class TargetSession:
 
     def drop_stage(self) -> None:
         """Remove the staging table, if it is there."""
-        with self._usable_connection() as conn, postgres_errors(self._where):
+        with (
+            self._usable_connection() as conn,
+            postgres_errors(self._where),
+            conn.transaction(),
+        ):
+            conn.execute(LIMIT_LOCK_WAITS)
             conn.execute(postgres_sql.drop(self.stage))
 
     def _limit_lock_waits(self) -> None:
         """For the rest of the transaction."""
-        self._conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(LOCK_TIMEOUT))
+        self._conn.execute(LIMIT_LOCK_WAITS)
 
     def _refuse_changed_target(self, plan: SyncPlan) -> None:
         """The plan judged the target's columns: from here on nobody can change them any more."""
@@ -332,7 +443,9 @@ class TargetSession:
         if self._conn.info.transaction_status is not TransactionStatus.IDLE:
             _interrupt(self._conn)
             self._conn.close()
-            with self._database.connection(name=f"clean {self.target}") as conn:
+            with self._database.reconnected(
+                name=f"clean {self.target}", cancel=CancelToken()
+            ) as conn:
                 yield conn
         else:
             yield self._conn
@@ -359,6 +472,29 @@ class CopySink:
                 for piece in pieces:
                     copy.write(piece)
             return cursor.rowcount
+
+
+def _lock(
+    conn: psycopg.Connection[Any], target: TargetName, *, wait: int, cancel: CancelToken
+) -> bool:
+    """Take the target's advisory lock, which the session keeps. False when it stays taken."""
+    key = [f"bq2pg:{target}"]
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone()
+    if (row is not None and row[0]) or not wait:
+        return row is not None and bool(row[0])
+    with cancel.interrupting(lambda: _interrupt(conn)), suppress(pg_errors.LockNotAvailable):
+        with conn.transaction():
+            conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{wait}s"))
+            conn.execute("SET LOCAL statement_timeout = 0")  # a role's own may be shorter
+            conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+        cancel.check(f"target {target}")
+        return True
+    return False
+
+
+def _note(again: Again) -> None:
+    met = redact(again.error.met)
+    log.warning("%s; connecting again in %.1f s", met, again.seconds)
 
 
 def _parts(conninfo: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ cursor commits with the rows or not at all. Does not: opening connections (postg
 `sync_state` lies beside the targets, in their schema; `sync_history` in bq2pg's own schema.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from psycopg import Connection, sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from bq2pg_assets.engine.circuit import CLOSING, PastRun
 from bq2pg_assets.engine.model import (
     CursorValue,
     Origin,
@@ -80,7 +82,7 @@ STATUS = """
 SELECT DISTINCT ON (h.target) h.*,
   (SELECT max(g.source_modified_at) FROM {} g
     WHERE g.target = h.target AND g.outcome IN ('loaded', 'nothing_new')) AS loaded_from
-FROM {} h ORDER BY h.target, h.id DESC"""
+FROM {} h WHERE h.outcome <> 'resumed' ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
 ADDED = (
@@ -93,6 +95,18 @@ ADDED = (
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
 AND attname IN ({", ".join(f"'{column.partition(' ')[0]}'" for column in ADDED)})"""
+
+# The end of each run since the last that went well, that one included, the newest first.
+RECENT = """
+WITH closed AS (
+  SELECT target, max(id) AS id FROM {} WHERE target = ANY (%(targets)s)
+    AND outcome = ANY (%(closing)s) GROUP BY target
+), ended AS (
+  SELECT DISTINCT ON (h.target, h.run_id) h.* FROM {} h LEFT JOIN closed USING (target)
+  WHERE h.target = ANY (%(targets)s) AND h.id >= coalesce(closed.id, 0)
+  ORDER BY h.target, h.run_id, h.id DESC
+)
+SELECT target, outcome, started_at, finished_at, error FROM ended ORDER BY id DESC"""
 
 ENDED_WELL = (Outcome.LOADED, Outcome.NOTHING_NEW)
 
@@ -197,8 +211,37 @@ def refuse(
             "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome, error, "
             "finished_at) VALUES (%s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
         ).format(_table(own_schema, HISTORY)),
-        [run.id, run.attempt, run.launcher, table, str(target), Outcome.FAILED, why],
+        [run.id, run.attempt, run.launcher, table, str(target), Outcome.LOCKED, why],
     )
+
+
+def resume(
+    conn: Connection[Any], own_schema: str, *, run: RunId, table: str, target: TargetName
+) -> None:
+    """Write that a person closed the target's circuit; failures before it no longer count."""
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome, finished_at) "
+            "VALUES (%s, %s, %s, %s, %s, %s, clock_timestamp())"
+        ).format(_table(own_schema, HISTORY)),
+        [run.id, run.attempt, run.launcher, table, str(target), Outcome.RESUMED],
+    )
+
+
+def recent_runs(
+    conn: Connection[Any], own_schema: str, targets: Sequence[TargetName]
+) -> dict[str, list[PastRun]]:
+    """By target, how its runs since the last good one ended; the newest first."""
+    if not _exists(conn, "SELECT to_regclass(%s)", _quoted(own_schema, HISTORY)):
+        return {}
+    history, found = _with_values(own_schema, HISTORY), dict[str, list[PastRun]]()
+    for target, outcome, started_at, ended_at, error in conn.execute(
+        sql.SQL(RECENT).format(history, history),
+        {"targets": [str(t) for t in targets], "closing": [str(o) for o in CLOSING]},
+    ):
+        run = PastRun(Outcome(outcome), started_at, ended_at, error)
+        found.setdefault(target, []).append(run)
+    return found
 
 
 def record_plan(conn: Connection[Any], own_schema: str, *, attempt: int, plan: SyncPlan) -> None:

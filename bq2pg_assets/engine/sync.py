@@ -55,7 +55,9 @@ def sync_table(
         table, run=run, cancel=cancel or CancelToken(), report=report, cost=source.cost
     )
     with (
-        target.locked(table.target_name, run=run, table=table.name) as session,  # 1 lock
+        target.locked(  # 1 lock
+            table.target_name, run=run, table=table.name, wait=options.wait, cancel=attempt.cancel
+        ) as session,
         recorded(session, attempt),
     ):
         with attempt.phase("plan"):

@@ -7,6 +7,7 @@ from google.cloud import bigquery
 
 from bq2pg_assets.cli.exit_codes import ExitCode
 from bq2pg_assets_tests.cli.conftest import Shell, insert_orders
+from bq2pg_assets_tests.integration.helpers import until
 
 APPEND = "source: {source}\ntarget: public.{name}\nmode: append\n"
 MISSING = "source: {dataset}.missing\nretries: 0\n"
@@ -76,6 +77,20 @@ def test_a_table_held_by_another_run_is_said_to_be(shell: Shell, orders: str) ->
     assert "another run is loading it" in done.stderr
 
 
+def test_wait_waits_for_the_other_run_of_the_table(shell: Shell, orders: str) -> None:
+    import psycopg
+
+    shell.table("orders", f"source: {orders}\ntarget: public.orders\n")
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = "
+    with psycopg.connect(shell.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(hashtextextended('bq2pg:public.orders', 0))")
+        child = shell.start("sync", "orders", "--wait", "100")
+        until(lambda: shell.rows(f"{waits} current_database()"), "the run to wait")
+    output, errors = child.communicate(timeout=60)
+    assert child.returncode == ExitCode.DONE, errors
+    assert cells(output)["orders"][1] == "100"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -84,6 +99,7 @@ def test_a_table_held_by_another_run_is_said_to_be(shell: Shell, orders: str) ->
         (("sync", "orders", "--all"), ["expected either the names of tables or --all"]),
         (("sync", "orders", "--where", " "), ["--where: nothing"]),
         (("sync", "orders", "--limit", "0"), ["--limit"]),
+        (("sync", "orders", "--wait", "-1"), ["--wait"]),
         (("snyc",), ["snyc"]),
     ],
 )

@@ -163,3 +163,14 @@ def test_settings_that_are_shown_or_copied_hide_the_secret(settings: Load) -> No
     loaded = settings()
     shown = f"{loaded!r} {loaded} {loaded.model_dump()} {loaded.model_dump_json()}"
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize("value", ["1", "many", "2.5"])
+def test_a_limit_on_connections_that_no_run_could_keep_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("BQ2PG_PG_DSN", "host=db.example.com")
+    monkeypatch.setenv("BQ2PG_PG_MAX_CONNECTIONS", value)
+    with pytest.raises(ConfigError) as stopped:
+        load_settings()
+    assert "BQ2PG_PG_MAX_CONNECTIONS is not a whole number, 2 or more" in stopped.value.way_out

@@ -4,7 +4,7 @@ Belongs here: stand-ins at the border to the engine. Does not: assertions.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from bq2pg_assets.config.load import LoadedTables, TableProblem
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.defs.build import build_definitions
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.circuit import Circuit, CircuitState
 from bq2pg_assets.engine.errors import Bq2pgError
 from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunId, RunOptions
 from bq2pg_assets.engine.results import Check, Progress, SyncResult, TableStatus
@@ -149,15 +150,29 @@ class FakeGcs:
 
 
 class FakePostgres:
-    """The resource `postgres`; `statuses` is what sync_history holds, None: nothing is asked."""
+    """The resource `postgres`; `statuses` is what sync_history holds, None: nothing is asked.
 
-    def __init__(self, statuses: list[TableStatus] | None = None) -> None:
-        self.statuses = statuses
+    `circuits` holds those that are not closed, or why they cannot be read.
+    """
+
+    def __init__(
+        self,
+        statuses: list[TableStatus] | None = None,
+        *,
+        circuits: Mapping[str, Circuit] | Bq2pgError | None = None,
+    ) -> None:
+        self.statuses, self.circuits = statuses, circuits or {}
 
     def target(self) -> Any:
         if self.statuses is None:
             return "target"
-        return SimpleNamespace(status=lambda: self.statuses)
+        return SimpleNamespace(status=lambda: self.statuses, circuits=self._circuits)
+
+    def _circuits(self, tables: Sequence[TableConfig]) -> Mapping[str, Circuit]:
+        if isinstance(self.circuits, Bq2pgError):
+            raise self.circuits
+        closed = {table.name: Circuit(CircuitState.CLOSED) for table in tables}
+        return closed | dict(self.circuits)
 
     def uri(self, name: object) -> str:
         return f"postgresql://db.test:5432/warehouse/{name}"

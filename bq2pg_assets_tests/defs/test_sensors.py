@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from bq2pg_assets.defs.sensors import Decision, SourceCursor, decide
+from bq2pg_assets.engine.circuit import Circuit, CircuitState
 from bq2pg_assets.engine.errors import SourceError
 from bq2pg_assets.engine.model import Outcome
 from bq2pg_assets.engine.results import TableStatus
@@ -21,6 +22,7 @@ from bq2pg_assets_tests.defs.fakes import (
 )
 
 LATER = MODIFIED + timedelta(hours=1)
+OPEN = Circuit(CircuitState.OPEN, 5, LATER, "no good")
 SOURCE = dg.AssetKey(["bigquery", "shop", "a"])
 
 
@@ -42,11 +44,14 @@ class TestDecision:
         *answers: Any,
         loaded: Any = None,
         busy: Any = (),
+        circuits: Any = None,
         cursor: SourceCursor | None = None,
     ) -> Decision:
+        closed = dict.fromkeys("abc", Circuit(CircuitState.CLOSED))
         return decide(
             [(_watched(name), answer) for name, answer in zip("abc", answers, strict=False)],
             loaded=loaded or {},
+            circuits=closed | (circuits or {}),
             busy=frozenset(busy),
             cursor=cursor or SourceCursor(),
         )
@@ -91,6 +96,27 @@ class TestDecision:
         assert "table a" in remark
         assert "schedule" in remark
 
+    def test_an_open_circuit_leaves_the_table_out_and_forgets_no_change(self) -> None:
+        found = self._decide(LATER, LATER, circuits={"a": OPEN})
+        assert _names(found) == ["b"]
+        (sentence,) = found.left_out
+        assert sentence.startswith("a: circuit open: the last 5 runs failed; it is left out until")
+        assert _names(self._decide(LATER, LATER, cursor=found.cursor)) == ["a"]
+
+    def test_a_table_that_is_not_behind_is_not_said_to_be_left_out(self) -> None:
+        assert self._decide(LATER, loaded={"a": LATER}, circuits={"a": OPEN}).left_out == ()
+
+    def test_each_trial_is_asked_for_once_though_the_source_did_not_change(self) -> None:
+        first = self._decide(LATER)
+        trial = {"a": Circuit(CircuitState.TRIAL, 5)}
+        second = self._decide(LATER, circuits=trial, cursor=first.cursor)
+        third = self._decide(LATER, circuits=trial, cursor=second.cursor)
+        assert [_names(one) for one in (first, second, third)] == [["a"], ["a"], []]
+        next_trial = {"a": Circuit(CircuitState.TRIAL, 6)}
+        fourth = self._decide(LATER, circuits=next_trial, cursor=third.cursor)
+        assert _names(fourth) == ["a"]
+        assert len({one.run_key for one in (first, second, fourth)}) == 3
+
     def test_the_run_key_names_tables_and_changes(self) -> None:
         assert self._decide(MODIFIED).run_key == self._decide(MODIFIED).run_key
         assert self._decide(MODIFIED).run_key != self._decide(LATER).run_key
@@ -106,11 +132,12 @@ class TestTick:
         modified: dict[str, Any],
         *,
         statuses: list[TableStatus] | None = None,
+        circuits: dict[str, Circuit] | None = None,
         cursor: str | None = None,
     ) -> Any:
         resources = {
             "bigquery": FakeBigQuery(modified),
-            "postgres": FakePostgres(statuses or []),
+            "postgres": FakePostgres(statuses or [], circuits=circuits),
         }
         defs = definitions(*map(_watched, modified), a_table("unwatched"), **resources)
         sensor = defs.resolve_sensor_def("bigquery_source_changes")
@@ -152,6 +179,12 @@ class TestTick:
             cursor=first.cursor,
         )
         assert second.skip_message == f"1 of 2 sources: {_error('a')}"
+
+    def test_a_tick_that_leaves_out_all_says_which(self, ephemeral: dg.DagsterInstance) -> None:
+        found = self._tick(ephemeral, {"a": LATER}, circuits={"a": OPEN})
+        assert found.run_requests == []
+        assert "a: circuit open: the last 5 runs failed" in found.skip_message
+        assert "Last error: no good" in found.skip_message
 
     def test_fails_when_no_source_answers(self, ephemeral: dg.DagsterInstance) -> None:
         """A red tick, not a skipped one: nothing is being watched any more."""

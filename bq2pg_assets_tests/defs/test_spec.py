@@ -67,6 +67,7 @@ def test_the_code_version_changes_with_the_content_only() -> None:
     """Dagster calls an asset with a changed code version stale; a new schedule does not make it."""
     base = code_version(a_table())
     same = [{"schedule": "0 5 * * *"}, {"description": "x"}, {"owners": ["team:a"]}, {"retries": 9}]
+    same += [{"circuit_breaker": None}, {"cool_down": "1 d"}]
     other = [{"mode": "append"}, {"columns": {"a": {"exclude": True}}}, {"source": "shop.b"}]
     assert {code_version(a_table(**fields)) for fields in same} == {base}
     assert len({base, *(code_version(a_table(**fields)) for fields in other)}) == 4

@@ -101,8 +101,7 @@ def test_one_bad_row_among_many_shards_stops_all_of_them(world: World) -> None:
         f"SELECT x AS id, IF(x = 99999, CODE_POINTS_TO_STRING([0]), {WIDE}) AS v "
         "FROM UNNEST(GENERATE_ARRAY(1, 100000)) AS x"
     )
-    with pytest.raises(MappingError) as stopped:
+    with pytest.raises(MappingError, match=r"column v: U\+0000"):
         world.sync(parallelism=2)
-    assert "column v: U+0000 in 1 values" in str(stopped.value)
     assert not world.exists("t")
     world.no_leftovers()

@@ -102,10 +102,10 @@ def test_an_attempt_refused_by_the_lock_is_recorded_and_leaves_the_running_one_a
             world.sync(query=FIRST, run=RunId("refused"))
         running, refused = world.history()
         gate.open()
-    assert (running["outcome"], refused["outcome"]) == ("running", "failed")
+    assert (running["outcome"], refused["outcome"]) == ("running", "locked")
     assert (refused["run_id"], "another run" in refused["error"]) == ("refused", True)
     assert first.result().outcome is Outcome.LOADED
-    assert [row["outcome"] for row in world.history()] == ["loaded", "failed"]
+    assert [row["outcome"] for row in world.history()] == ["loaded", "locked"]
 
 
 def test_status_tells_the_last_attempt_of_every_table(world: World) -> None:
