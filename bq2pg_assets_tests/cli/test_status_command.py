@@ -44,7 +44,6 @@ def test_it_needs_no_credentials_of_google(shell: Shell, orders: str) -> None:
         BIGQUERY_EMULATOR_HOST=None,
         BIGQUERY_STORAGE_EMULATOR_HOST=None,
         STORAGE_EMULATOR_HOST=None,
-        BIGQUERY_STORAGE_EMULATOR_HOST=None,
         GOOGLE_APPLICATION_CREDENTIALS=str(nothing),
     )
     assert done.returncode == ExitCode.DONE, done.stderr
