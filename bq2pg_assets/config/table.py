@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from bq2pg_assets.config.cron import cron_problems
+from bq2pg_assets.config.duration import seconds
 from bq2pg_assets.engine.model import TargetName
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -85,6 +86,12 @@ Size = Annotated[
     BeforeValidator(_bytes),
     Field(ge=1),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
+]
+
+Duration = Annotated[
+    int,
+    BeforeValidator(seconds),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["6h", 0]}),
 ]
 
 Scalar = Annotated[
@@ -178,6 +185,9 @@ class TableConfig(_Model):
     Default: 1 TiB."""
     parallelism: int = Field(default=2, ge=1, le=16)
     """How many shards are copied at once, each over its own connection."""
+    resume: Duration = 6 * 3600
+    """How old an attempt's finished export may be for the next one to use it when the attempt was
+    killed or PostgreSQL failed, in seconds or as "6h". 0: every attempt exports. Default: 6h."""
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     """A cron expression; the table is refreshed when it ticks."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"

@@ -187,7 +187,7 @@ def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None
             expected="a TIMESTAMP, DATETIME or DATE column that grows with every change",
             way_out=f"{offer} use mode: replace, which needs none.",
         )
-    return Cursor(name, field.type, None if value is None else _typed(value, field.type))
+    return Cursor(name, field.type, None if value is None else typed(value, field.type))
 
 
 def _refuse_changed_cursor(table: TableConfig, name: str) -> None:
@@ -210,8 +210,8 @@ def _refuse_changed_cursor(table: TableConfig, name: str) -> None:
         )
 
 
-def _typed(value: CursorValue, kind: str) -> CursorValue:
-    """A stored cursor, which has no zone, as a value of its BigQuery type."""
+def typed(value: CursorValue, kind: str) -> CursorValue:
+    """A stored cursor value, which has no zone, as one of its BigQuery type."""
     if kind == "DATE":
         return value.date() if isinstance(value, datetime) else value
     if kind == "TIMESTAMP" and isinstance(value, datetime) and value.tzinfo is None:

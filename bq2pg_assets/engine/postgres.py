@@ -8,24 +8,30 @@ lives, no other run writes the table. Copying uses connections of its own.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Any, NoReturn
 
 import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from bq2pg_assets.engine import postgres_sql, state
+from bq2pg_assets.engine import leftovers, postgres_sql, state
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
     Column,
     CursorValue,
+    DeadAttempt,
     Mode,
     Outcome,
+    Resumed,
     RunId,
+    Shard,
+    StagedShard,
     SyncPlan,
     TargetColumn,
     TargetFacts,
@@ -71,12 +77,15 @@ class PostgresTarget:
     def locked(self, target: TargetName, *, run: RunId, table: str) -> Iterator["TargetSession"]:
         """A session that alone may write `target`. Raises LockedError, at once."""
         with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
-            row = conn.execute(
-                "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
-            ).fetchone()
-            if row is None or not row[0]:
+            if not _try_lock(conn, target):
                 self._refuse(conn, target, run=run, table=table)
             yield TargetSession(self, conn, target=target, run=run, table=table)
+
+    @contextmanager
+    def if_free(self, target: TargetName) -> Iterator["psycopg.Connection[Any] | None"]:
+        """A connection that holds the lock of `target`; None when a run holds it."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            yield conn if _try_lock(conn, target) else None
 
     def _refuse(
         self, conn: psycopg.Connection[Any], target: TargetName, *, run: RunId, table: str
@@ -98,6 +107,13 @@ class PostgresTarget:
         """What is there now, and how far it is loaded. Takes no lock."""
         with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
             return _describe(conn, target, own_schema=self.state_schema)
+
+    def dead_attempt(self, target: TargetName, *, within: int) -> DeadAttempt | None:
+        """As the session's; takes no lock, so it may be that of a run that lives."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            if not state.is_complete(conn, self.state_schema):
+                return None
+            return leftovers.newest_dead(conn, self.state_schema, target, within=within)
 
     def status(self) -> list[TableStatus]:
         """The last attempt of every table."""
@@ -152,23 +168,42 @@ class TargetSession:
         self._where = f"target {target}"
         with postgres_errors(self._where), conn.transaction():
             state.ensure(conn, target_schema=target.schema, own_schema=database.state_schema)
+            leftovers.ensure(conn, database.state_schema)
             self._attempt = state.begin(
                 conn, database.state_schema, run=run, table=table, target=target
             )
         self.stage = postgres_sql.stage_name(target, schema=database.state_schema, run=run)
 
-    def drop_leftovers(self, *, cancel: CancelToken) -> None:
+    def dead_attempt(self, *, within: int, run_id: str | None = None) -> DeadAttempt | None:
+        """The newest attempt at the target that died with an export at most `within` seconds old.
+
+        Of the run `run_id`, if it is named; None after a load, or when there is none.
+        """
+        with postgres_errors(self._where):
+            return leftovers.newest_dead(
+                self._conn,
+                self._database.state_schema,
+                self.target,
+                within=within,
+                before=self._attempt,
+                run_id=run_id,
+            )
+
+    def drop_leftovers(self, *, cancel: CancelToken, but: Resumed | None = None) -> None:
         """Remove the staging tables of killed runs: under the lock they have no living owner.
 
-        One that some other session still holds, such as a COPY whose client died unseen, stays
-        for the next run.
+        That of the attempt `but`, which is gone on with, stays. One that some other session still
+        holds, such as a COPY whose client died unseen, stays for the next run.
         """
         schema, comment = self._database.state_schema, postgres_sql.stage_comment(self.target)
+        kept = but.attempt.stage if but else None
         with self._interruptible(cancel):
             for (name,) in self._conn.execute(postgres_sql.LEFTOVERS, [schema, comment]).fetchall():
+                if name == kept:
+                    continue
                 with suppress(psycopg.errors.LockNotAvailable), self._conn.transaction():
                     self._limit_lock_waits()
-                    self._conn.execute(postgres_sql.drop(TargetName(schema, name)))
+                    leftovers.drop(self._conn, schema, TargetName(schema, name))
 
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded."""
@@ -182,10 +217,48 @@ class TargetSession:
                 self._conn, self._database.state_schema, attempt=self._attempt, plan=plan
             )
 
-    def create_stage(self, plan: SyncPlan) -> None:
-        """An empty staging table, visible to the copying connections."""
-        with postgres_errors(self._where), self._conn.transaction():
-            _run(self._conn, postgres_sql.create_stage(plan, self.stage))
+    def record_export(
+        self,
+        plan: SyncPlan,
+        *,
+        job_id: str,
+        prefix: str,
+        fingerprint: str | None,
+        source_modified_at: datetime | None,
+    ) -> None:
+        """Write down, before the job begins, what the next attempt needs should this one die."""
+        with postgres_errors(self._where):
+            leftovers.record_export(
+                self._conn,
+                self._database.state_schema,
+                attempt=self._attempt,
+                plan=plan,
+                job_id=job_id,
+                prefix=prefix,
+                stage=self.stage,
+                fingerprint=fingerprint,
+                source_modified_at=source_modified_at,
+            )
+
+    def create_stage(self, plan: SyncPlan, shards: Sequence[Shard] = ()) -> tuple[StagedShard, ...]:
+        """A staging table, visible to the copying connections; returns what it holds already.
+
+        Empty, or that of the attempt the plan resumes, as far as it holds some of `shards`.
+        """
+        schema = self._database.state_schema
+        staged: tuple[StagedShard, ...] = ()
+        with postgres_errors(self._where):
+            if plan.resumes is not None:
+                dead = plan.resumes.attempt
+                with suppress(psycopg.errors.LockNotAvailable), self._conn.transaction():
+                    self._limit_lock_waits()
+                    staged = leftovers.adopt(
+                        self._conn, schema, dead=dead, stage=self.stage, shards=shards
+                    )
+            if not staged:
+                with self._conn.transaction():
+                    _run(self._conn, postgres_sql.create_stage(plan, self.stage))
+        return staged
 
     @contextmanager
     def copying(self, columns: Sequence[Column], *, cancel: CancelToken) -> Iterator["CopySink"]:
@@ -195,7 +268,8 @@ class TargetSession:
             self._database.connection(name=f"copy {self.target}") as conn,
             cancel.interrupting(lambda: _interrupt(conn)),
         ):
-            yield CopySink(conn, statement, where=self._where, cancel=cancel)
+            note = partial(leftovers.note_shard, conn, self._database.state_schema, self.stage)
+            yield CopySink(conn, statement, note=note, where=self._where, cancel=cancel)
 
     def count_nulls(self, columns: Sequence[str], *, cancel: CancelToken) -> tuple[int, list[int]]:
         """The number of staged rows, and of NULLs in each column."""
@@ -258,9 +332,15 @@ class TargetSession:
             return state.row_estimate(self._conn, self.target)
 
     def drop_stage(self) -> None:
-        """Remove the staging table, if it is there."""
-        with self._usable_connection() as conn, postgres_errors(self._where):
-            conn.execute(postgres_sql.drop(self.stage))
+        """Remove the staging table, if it is there; no attempt goes on with this export."""
+        schema = self._database.state_schema
+        with (
+            self._usable_connection() as conn,
+            postgres_errors(self._where),
+            conn.transaction(),
+        ):
+            leftovers.drop(conn, schema, self.stage)
+            leftovers.forget_exports(conn, schema, self.target)
 
     def _limit_lock_waits(self) -> None:
         """For the rest of the transaction."""
@@ -330,19 +410,40 @@ class CopySink:
         conn: psycopg.Connection[Any],
         statement: sql.Composed,
         *,
+        note: Callable[[StagedShard], None],
         where: str,
         cancel: CancelToken,
     ) -> None:
         self._conn, self._statement, self._where, self._cancel = conn, statement, where, cancel
+        self._note = note
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is copied and noted inside is kept when the block ends well, else none of it."""
+        with postgres_errors(self._where, cancel=self._cancel), self._conn.transaction():
+            yield
+
+    def note(self, shard: StagedShard) -> None:
+        """Remember that the shard is staged."""
+        with postgres_errors(self._where, cancel=self._cancel):
+            self._note(shard)
 
     def copy(self, pieces: Iterable[bytes]) -> int:
-        """One COPY of all pieces, in a transaction of its own. Returns the server's row count."""
+        """One COPY of all pieces. Returns the server's row count."""
         with postgres_errors(self._where, cancel=self._cancel):
             cursor = self._conn.cursor()
             with cursor.copy(self._statement) as copy:
                 for piece in pieces:
                     copy.write(piece)
             return cursor.rowcount
+
+
+def _try_lock(conn: psycopg.Connection[Any], target: TargetName) -> bool:
+    """Take the lock that a run holds as long as its session lives, if nobody has it."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _parts(conninfo: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class GcsShards:
 
     def __init__(self, client: Client, *, bucket: str) -> None:
         self.client, self.name = client, bucket.removeprefix("gs://").strip("/")
+        self.root = f"gs://{self.name}/{ROOT}/"
         self._where = f"bucket {self.name}"
 
     def prefix(self, table: str, run: RunId) -> str:
@@ -39,7 +40,7 @@ class GcsShards:
 
         Exporting onto an earlier prefix would leave the earlier export's extra shards in it.
         """
-        return f"gs://{self.name}/{ROOT}/{table}/{run.slug}/"
+        return f"{self.root}{table}/{run.slug}/"
 
     def list(self, prefix: str) -> tuple[Shard, ...]:
         """The objects below `prefix`, largest first, so that parallel workers end together."""

@@ -63,7 +63,14 @@ CREATE TABLE IF NOT EXISTS {} (
   source_modified_at timestamptz,
   error              text,
   nul_bytes          jsonb,
-  schema_changes     jsonb
+  schema_changes     jsonb,
+  prefix             text,
+  stage              text,
+  fingerprint        text,
+  exported_at        timestamptz,
+  snapshot_at        timestamptz,
+  expected_rows      bigint,
+  resumed_from       text
 )"""
 
 FINISH = """
@@ -82,7 +89,11 @@ SELECT DISTINCT ON (h.target) h.*,
 FROM {} h ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
-ADDED = ("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb")
+ADDED = (
+    *("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb"),
+    *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
+    *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text"),
+)
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
 AND attname IN ({", ".join(f"'{column.partition(' ')[0]}'" for column in ADDED)})"""
@@ -104,7 +115,7 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
     One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
     """
     has_state = _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE))
-    if has_state and _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
+    if has_state and is_complete(conn, own_schema):
         return
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
     for schema in dict.fromkeys((target_schema, own_schema)):
@@ -115,6 +126,11 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
     conn.execute(sql.SQL(CREATE_HISTORY).format(history))
     for column in ADDED:
         conn.execute(sql.SQL(f"ALTER TABLE {{}} ADD COLUMN IF NOT EXISTS {column}").format(history))
+
+
+def is_complete(conn: Connection[Any], own_schema: str) -> bool:
+    """Whether sync_history is there with all its columns."""
+    return _exists(conn, COMPLETE, _quoted(own_schema, HISTORY))
 
 
 def read_cursor(conn: Connection[Any], target: TargetName) -> State:
@@ -132,7 +148,7 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
 
 def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
     """What the last load of `target` read, as far as it is recorded."""
-    if not _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
+    if not is_complete(conn, own_schema):
         return None
     row = conn.execute(
         sql.SQL(

@@ -16,13 +16,14 @@ from bq2pg_assets_tests.fakes import Row
 from bq2pg_assets_tests.unit.world import NEW, OLD, World
 
 PLAN = [
-    *["target.lock", "session.drop_leftovers", "session.describe"],
-    *["source.describe", "source.probe", "session.record_plan"],
+    *["target.lock", "session.describe", "session.dead_attempt"],
+    *["source.describe", "source.probe", "session.drop_leftovers", "session.record_plan"],
 ]
 COPY = ["shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.piece", "sink.copied"]
 UNTIL_PUBLISHED = [
     *PLAN,
-    *["source.export", "shards.list", "session.create_stage", "session.copying"],
+    *["session.record_export", "source.export", "shards.list", "session.create_stage"],
+    "session.copying",
     *[*COPY, "shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.copied"],
     *["source.unchanged_rows", "session.count_nulls", "session.publish"],
 ]
