@@ -41,7 +41,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engine.bigquery", "engine.shards", "engine.read_api", "engine.postgres"),
     ("engine.copy",),
     ("engine.checks", "engine.attempt", "engine.resume"),
-    ("engine.sync",),
+    ("engine.sync", "engine.janitor"),
     ("settings",),
     ("clients", "local"),
     ("defs", "cli"),

@@ -7,7 +7,7 @@ exported (shards.py), deciding (plan.py).
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +40,14 @@ TIB = 1024**4
 POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 10.0  # the longest wait for a cancelled job to end
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedJob:
+    """A job that waits or runs."""
+
+    job_id: str
+    location: str
 
 
 class BigQuerySource:
@@ -174,6 +182,16 @@ class BigQuerySource:
                 rows = job.result(timeout=REQUEST_SECONDS, max_results=0).total_rows
             return replace(_finished(job, place=job.destination.to_bqstorage()), rows=rows)
         return _finished(job, place=prefix)
+
+    def unfinished_jobs(self) -> tuple[UnfinishedJob, ...]:
+        """The jobs of this account, named as ours are, that have not ended. Raises SourceError."""
+        with bigquery_errors(f"jobs of project {self.client.project}"):
+            return tuple(
+                UnfinishedJob(job.job_id, str(job.location))
+                for state in ("pending", "running")
+                for job in self.client.list_jobs(state_filter=state, timeout=REQUEST_SECONDS)
+                if str(job.job_id).startswith("bq2pg_")
+            )
 
     def finished_export(self, job_id: str, *, location: str, place: str) -> Export | None:
         """What an earlier export wrote to `place`, bills nothing; None unless its job ended well.

@@ -6,10 +6,12 @@ Does not: opening connections (postgres.py), deciding what is used again (resume
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection, errors, sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -57,6 +59,13 @@ FROM {history} WHERE target = %(target)s AND id < %(before)s AND outcome = ANY (
             WHERE target = %(target)s AND outcome = 'loaded')
 ORDER BY id DESC LIMIT 1"""
 LAST_ID = 2**63 - 1
+
+STAGES = """
+SELECT c.relname, substr(obj_description(c.oid, 'pg_class'), 18), pg_total_relation_size(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind = 'r' AND left(c.relname, 6) = 'stage_'
+  AND starts_with(obj_description(c.oid, 'pg_class'), 'bq2pg staging of ')
+  AND pg_has_role(c.relowner, 'USAGE')"""
 
 
 def ensure(conn: Connection[Any], own_schema: str) -> None:
@@ -206,3 +215,49 @@ def forget_exports(conn: Connection[Any], own_schema: str, target: TargetName) -
         ).format(sql.Identifier(own_schema, HISTORY)),
         [str(target)],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """An attempt that did not load, as sync_history tells it; `running` may be dead as well."""
+
+    target: str
+    table_name: str
+    run_id: str
+    attempt: int
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StageLeft:
+    """A staging table that is there. `target` is whose it was made for."""
+
+    name: TargetName
+    target: str
+    bytes: int
+
+
+def past_attempts(conn: Connection[Any], own_schema: str) -> list[PastAttempt]:
+    """Every attempt that may have left something: also one that loaded and died while cleaning."""
+    with conn.cursor(row_factory=class_row(PastAttempt)) as cursor:
+        return cursor.execute(
+            sql.SQL(
+                "SELECT target, table_name, run_id, attempt, outcome = 'running' AS running "
+                "FROM {} WHERE outcome <> 'nothing_new' ORDER BY id"
+            ).format(sql.Identifier(own_schema, HISTORY))
+        ).fetchall()
+
+
+def stages(conn: Connection[Any], own_schema: str) -> list[StageLeft]:
+    """The staging tables in our schema that may be dropped."""
+    found = conn.execute(STAGES, [own_schema]).fetchall()
+    return [StageLeft(TargetName(own_schema, name), of, size) for name, of, size in found]
+
+
+def drop_if_free(conn: Connection[Any], own_schema: str, stage: TargetName) -> bool:
+    """Drop a staging table unless some session still holds it. Returns whether it is gone."""
+    with suppress(errors.LockNotAvailable), conn.transaction():
+        conn.execute("SET LOCAL lock_timeout = '1s'")
+        drop(conn, own_schema, stage)
+        return True
+    return False

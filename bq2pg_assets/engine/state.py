@@ -179,13 +179,7 @@ def begin(
     Only called under the target's lock, so a running row of this target has no living owner.
     """
     history = _table(own_schema, HISTORY)
-    conn.execute(
-        sql.SQL(
-            "UPDATE {} SET outcome = %s, finished_at = clock_timestamp(), "
-            "error = 'the process ended without a word' WHERE target = %s AND outcome = %s"
-        ).format(history),
-        [Outcome.KILLED, str(target), Outcome.RUNNING],
-    )
+    mark_killed(conn, own_schema, target)
     row = conn.execute(
         sql.SQL(
             "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome) "
@@ -195,6 +189,17 @@ def begin(
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def mark_killed(conn: Connection[Any], own_schema: str, target: TargetName) -> None:
+    """Say of the attempts left running that they died. Only called under the target's lock."""
+    conn.execute(
+        sql.SQL(
+            "UPDATE {} SET outcome = %s, finished_at = clock_timestamp(), "
+            "error = 'the process ended without a word' WHERE target = %s AND outcome = %s"
+        ).format(_table(own_schema, HISTORY)),
+        [Outcome.KILLED, str(target), Outcome.RUNNING],
+    )
 
 
 def refuse(
