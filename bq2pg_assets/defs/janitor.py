@@ -15,6 +15,7 @@ from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.engine import janitor
 from bq2pg_assets.engine.janitor import Leftover
 
+JOB = "bq2pg_clean"
 NIGHTLY = "30 3 * * *"
 
 
@@ -38,7 +39,11 @@ def build_janitor(tables: Sequence[TableConfig], *, running: bool) -> dg.Schedul
         return None
     resume = {str(table.target_name): table.resume for table in tables}
 
-    @dg.op(description="Remove prefixes, staging tables and jobs of dead runs.")
+    # Names that no table has: an asset's step is named as its table.
+    @dg.op(
+        name="bq2pg_remove_leftovers",
+        description="Remove prefixes, staging tables and jobs of dead runs.",
+    )
     def remove_leftovers(
         context: dg.OpExecutionContext,
         config: CleanConfig,
@@ -69,7 +74,7 @@ def build_janitor(tables: Sequence[TableConfig], *, running: bool) -> dg.Schedul
             raise failure(done.errors[0]) from done.errors[0]
 
     @dg.job(
-        name="clean",
+        name=JOB,
         executor_def=dg.in_process_executor,
         description="Remove what dead runs left: files, staging tables, jobs.",
     )
@@ -78,7 +83,7 @@ def build_janitor(tables: Sequence[TableConfig], *, running: bool) -> dg.Schedul
 
     status = dg.DefaultScheduleStatus
     return dg.ScheduleDefinition(
-        name="clean_schedule",
+        name=f"{JOB}_nightly",
         job=clean,
         cron_schedule=NIGHTLY,
         default_status=status.RUNNING if running else status.STOPPED,

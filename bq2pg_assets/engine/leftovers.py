@@ -24,9 +24,8 @@ from bq2pg_assets.engine.model import (
     SyncPlan,
     TargetName,
 )
-from bq2pg_assets.engine.postgres_sql import HISTORY
+from bq2pg_assets.engine.postgres_sql import HISTORY, SHARDS
 
-SHARDS = "staged_shards"
 DEAD = (Outcome.KILLED, Outcome.FAILED, Outcome.RUNNING)
 
 CREATE_SHARDS = """

@@ -32,7 +32,7 @@ from bq2pg_assets.engine.model import (
     Window,
     origin_of,
 )
-from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
+from bq2pg_assets.engine.postgres_sql import HISTORY, SHARDS, STATE
 
 KINDS = {
     "v": "a view",
@@ -222,7 +222,7 @@ def typed(value: CursorValue, kind: str) -> CursorValue:
 def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refresh: bool) -> None:
     """A target that is no table, is bq2pg's own, or holds rows that bq2pg never loaded."""
     name = str(table.target_name)
-    if table.target_name.table in (STATE, HISTORY):
+    if table.target_name.table in (STATE, HISTORY, SHARDS):
         raise ConfigError(
             f"table {table.name}",
             met=f"target {name}, where bq2pg keeps its own books",

@@ -18,9 +18,9 @@ from bq2pg_assets_tests.integration.helpers import World
 
 def main(given: dict[str, Any]) -> None:
     def stay(progress: Progress) -> None:
-        # Within "copy" only after rows were sent, or so many shards were copied.
+        # Within "copy" only after rows were sent and so many shards were copied, unless it is -1.
         reached = progress.phase != "copy" or (
-            progress.rows and progress.shards_done >= given["shards"]
+            progress.shards_done >= given["shards"] and (progress.rows or given["shards"] < 0)
         )
         if progress.phase == given["hold"] and reached:
             sys.stdout.write("holding\n")
