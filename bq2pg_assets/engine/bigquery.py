@@ -7,7 +7,7 @@ exported (shards.py), deciding (plan.py).
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,14 +40,6 @@ TIB = 1024**4
 POLL_SECONDS = (0.05, 2.0)  # first and longest wait between two looks at a job
 REQUEST_SECONDS = 60.0
 STOP_SECONDS = 10.0  # the longest wait for a cancelled job to end
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedJob:
-    """A job that waits or runs."""
-
-    job_id: str
-    location: str
 
 
 class BigQuerySource:
@@ -183,15 +175,14 @@ class BigQuerySource:
             return replace(_finished(job, place=job.destination.to_bqstorage()), rows=rows)
         return _finished(job, place=prefix)
 
-    def unfinished_jobs(self) -> tuple[UnfinishedJob, ...]:
-        """The jobs of this account, named as ours are, that have not ended. Raises SourceError."""
-        with bigquery_errors(f"jobs of project {self.client.project}"):
-            return tuple(
-                UnfinishedJob(job.job_id, str(job.location))
-                for state in ("pending", "running")
-                for job in self.client.list_jobs(state_filter=state, timeout=REQUEST_SECONDS)
-                if str(job.job_id).startswith("bq2pg_")
-            )
+    def is_unfinished(self, job_id: str, *, location: str) -> bool:
+        """Whether a job waits or runs. Costs nothing. Raises SourceError."""
+        with bigquery_errors(f"job {job_id}"):
+            try:
+                job = self.client.get_job(job_id, location=location, timeout=REQUEST_SECONDS)
+            except api.NotFound:
+                return False
+        return str(job.state) != "DONE"
 
     def finished_export(self, job_id: str, *, location: str, place: str) -> Export | None:
         """What an earlier export wrote to `place`, bills nothing; None unless its job ended well.

@@ -18,7 +18,7 @@ from psycopg import Connection
 
 from bq2pg_assets.config.table import parse_target
 from bq2pg_assets.engine import leftovers, state
-from bq2pg_assets.engine.bigquery import BigQuerySource, UnfinishedJob, job_id
+from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.errors import Bq2pgError
 from bq2pg_assets.engine.leftovers import PastAttempt, StageLeft
 from bq2pg_assets.engine.model import RunId, TargetName
@@ -58,7 +58,7 @@ class _Left:
     running: list[PastAttempt] = field(default_factory=list)
     stages: list[StageLeft] = field(default_factory=list)
     prefixes: list[PrefixLeft] = field(default_factory=list)
-    jobs: list[UnfinishedJob] = field(default_factory=list)
+    exporting: list[PastAttempt] = field(default_factory=list)
 
 
 def clean(
@@ -77,16 +77,15 @@ def clean(
     as well; None keeps it. What cannot be removed is among the errors and stops nothing else.
     Raises Bq2pgError when nothing can be found out.
     """
-    # The bucket and the jobs first: an attempt is in sync_history before it has either.
+    # The bucket first: an attempt is in sync_history before it has a prefix.
     prefixes = shards.prefixes() if shards is not None else ()
-    jobs = source.unfinished_jobs()
     with database.connection(name="clean") as conn:
         if not state.is_complete(conn, database.state_schema):
             past, stages = [], []
         else:
             past = leftovers.past_attempts(conn, database.state_schema)
             stages = leftovers.stages(conn, database.state_schema)
-    found, done = _by_target(past, stages, prefixes, jobs), Cleaning()
+    found, done = _by_target(past, stages, prefixes), Cleaning()
     strangers = found.pop("", _Left())
     for target, left in found.items():
         try:
@@ -111,27 +110,21 @@ def _by_target(
     past: Iterable[PastAttempt],
     stages: Iterable[StageLeft],
     prefixes: Iterable[PrefixLeft],
-    jobs: Iterable[UnfinishedJob],
 ) -> dict[str, _Left]:
     """Everything found, by the target it was for; under "" what sync_history does not know."""
     found: dict[str, _Left] = {}
     of_prefix: dict[tuple[str, str], str] = {}
-    of_job: dict[str, str] = {}
     for attempt in past:
-        run = RunId(attempt.run_id, attempt.attempt)
-        of_prefix[attempt.table_name, run.slug] = attempt.target
-        of_job[job_id(attempt.table_name, run, "probe")] = attempt.target
-        of_job[job_id(attempt.table_name, run, "export")] = attempt.target
+        of_prefix[attempt.table_name, RunId(attempt.run_id, attempt.attempt).slug] = attempt.target
         if attempt.running:
             found.setdefault(attempt.target, _Left()).running.append(attempt)
+        if attempt.job_id is not None:
+            found.setdefault(attempt.target, _Left()).exporting.append(attempt)
     for stage in stages:
         found.setdefault(stage.target, _Left()).stages.append(stage)
     for prefix in prefixes:
         target = of_prefix.get((prefix.table, prefix.run), "")
         found.setdefault(target, _Left()).prefixes.append(prefix)
-    for job in jobs:
-        if job.job_id in of_job:
-            found.setdefault(of_job[job.job_id], _Left()).jobs.append(job)
     return found
 
 
@@ -178,9 +171,10 @@ def _removals(
     for stage in left.stages:
         drop = partial(leftovers.drop_if_free, conn, schema, stage.name)
         yield Leftover("staging table", str(stage.name), target, stage.bytes), drop
-    for job in left.jobs:
-        stop = partial(source.cancel, job.job_id, location=job.location)
-        yield Leftover("job", job.job_id, target), stop
+    # Asked for one by one: an account that may run jobs may see its own, but not list them.
+    for job_id, location in {(a.job_id or "", a.location or "US") for a in left.exporting}:
+        if source.is_unfinished(job_id, location=location):
+            yield Leftover("job", job_id, target), partial(source.cancel, job_id, location=location)
     for prefix in left.prefixes:
         assert shards is not None  # or none was found
         delete = partial(shards.delete, prefix.uri)

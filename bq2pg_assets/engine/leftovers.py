@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {} (
 )"""
 
 RECORD_EXPORT = """
-UPDATE {} SET job_id = %(job_id)s, prefix = %(prefix)s, stage = %(stage)s,
+UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
   fingerprint = %(fingerprint)s, exported_at = coalesce(%(exported_at)s, clock_timestamp()),
   snapshot_at = %(snapshot_at)s, expected_rows = %(expected_rows)s,
   source_modified_at = %(source_modified_at)s, resumed_from = %(resumed_from)s
@@ -59,6 +59,12 @@ FROM {history} WHERE target = %(target)s AND id < %(before)s AND outcome = ANY (
 ORDER BY id DESC LIMIT 1"""
 LAST_ID = 2**63 - 1
 
+# A job ends after six hours at the latest; the runs that were not killed cancelled theirs.
+PAST = """
+SELECT target, table_name, run_id, attempt, outcome = 'running' AS running, location,
+  CASE WHEN outcome IN ('running', 'killed') AND started_at > clock_timestamp() - interval '1 day'
+    THEN job_id END AS job_id
+FROM {} WHERE outcome <> 'nothing_new' ORDER BY id"""
 STAGES = """
 SELECT c.relname, substr(obj_description(c.oid, 'pg_class'), 18), pg_total_relation_size(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -96,6 +102,7 @@ def record_export(
         {
             "id": attempt,
             "job_id": job_id,
+            "location": plan.location,
             "prefix": prefix,
             "stage": stage.table,
             "fingerprint": fingerprint,
@@ -218,13 +225,18 @@ def forget_exports(conn: Connection[Any], own_schema: str, target: TargetName) -
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """An attempt that did not load, as sync_history tells it; `running` may be dead as well."""
+    """An attempt that read its source, as sync_history tells it; `running` may be dead as well.
+
+    `job_id` is an export's that BigQuery may still work on, None where it cannot.
+    """
 
     target: str
     table_name: str
     run_id: str
     attempt: int
     running: bool
+    job_id: str | None
+    location: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +251,7 @@ class StageLeft:
 def past_attempts(conn: Connection[Any], own_schema: str) -> list[PastAttempt]:
     """Every attempt that may have left something: also one that loaded and died while cleaning."""
     with conn.cursor(row_factory=class_row(PastAttempt)) as cursor:
-        return cursor.execute(
-            sql.SQL(
-                "SELECT target, table_name, run_id, attempt, outcome = 'running' AS running "
-                "FROM {} WHERE outcome <> 'nothing_new' ORDER BY id"
-            ).format(sql.Identifier(own_schema, HISTORY))
-        ).fetchall()
+        return cursor.execute(sql.SQL(PAST).format(sql.Identifier(own_schema, HISTORY))).fetchall()
 
 
 def stages(conn: Connection[Any], own_schema: str) -> list[StageLeft]:

@@ -55,6 +55,7 @@ CREATE TABLE IF NOT EXISTS {} (
   seconds            double precision,
   phases             jsonb,
   job_id             text,
+  location           text,
   bytes_processed    bigint,
   bytes_billed       bigint,
   cost               double precision,
@@ -92,7 +93,7 @@ FROM {} h ORDER BY h.target, h.id DESC"""
 ADDED = (
     *("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb"),
     *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
-    *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text"),
+    *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)

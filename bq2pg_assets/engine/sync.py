@@ -78,9 +78,9 @@ def sync_table(
                 run=run,
                 cancel=attempt.cancel,
             )
-            session.drop_leftovers(cancel=attempt.cancel, but=plan.resumes)  # of killed runs
-            session.record_plan(plan)
             attempt.bytes_billed = plan.bytes_probed
+            session.drop_leftovers(cancel=attempt.cancel, but=plan.resumes)  # of dead runs
+            session.record_plan(plan)
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
         store = _store(plan, source, shards)

@@ -171,11 +171,12 @@ def test_a_failed_runs_prefix_that_could_not_be_deleted_is_deleted_later(world: 
             raise StorageError(prefix, met="HTTP 503", expected="b", way_out="c.", retryable=True)
 
     stuck = Stuck(world.storage, bucket=world.bucket)
-    world.sync(query=NEW, shards=stuck, run=RunId("run"))
+    run = RunId(uuid.uuid4().hex)
+    world.sync(query=NEW, shards=stuck, run=run)
     assert outcomes(world) == ["loaded"]
     assert len(clean(world, shards=stuck).errors) == 1
     assert [one.name for one in clean(world, resume={"public.t": DAY}).removed] == [
-        f"gs://{world.bucket}/bq2pg/t/run-0/"
+        f"gs://{world.bucket}/bq2pg/t/{run.slug}/"
     ]
     world.no_leftovers()
 

@@ -5,6 +5,7 @@ right either way. Does not belong here: that a death harms nothing (test_kill.py
 nobody goes on with (test_janitor.py).
 """
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,8 +112,9 @@ def test_shards_that_a_killed_run_had_copied_are_not_copied_again(world: World) 
 
 def test_what_postgresql_failed_to_take_is_there_for_the_retry(world: World) -> None:
     world.make_source(NEW)
-    die(world, run=RunId("run", 0))
-    result = world.sync(run=RunId("run", 1))
+    run = uuid.uuid4().hex
+    die(world, run=RunId(run, 0))
+    result = world.sync(run=RunId(run, 1))
     assert [row[0] for row in world.rows("t")] == [0, 1, 2]
     assert_went_on(world, result, outcome="failed")
 
@@ -208,11 +210,11 @@ def test_an_export_older_than_the_last_load_is_not_used_again(world: World) -> N
 
 
 def test_the_retry_of_a_full_refresh_goes_on_with_its_own_export_only(world: World) -> None:
-    full = RunOptions(full_refresh=True)
-    die(world, query=NEW, options=full, run=RunId("asked"))
-    assert world.sync(query=NEW, options=full, run=RunId("asked", 1)).resumed_from is not None
-    die(world, query=NEW, options=full, run=RunId("again"))
-    assert world.sync(query=NEW, options=full, run=RunId("another")).resumed_from is None
+    full, run = RunOptions(full_refresh=True), uuid.uuid4().hex
+    die(world, query=NEW, options=full, run=RunId(run))
+    assert world.sync(query=NEW, options=full, run=RunId(run, 1)).resumed_from is not None
+    die(world, query=NEW, options=full)
+    assert world.sync(query=NEW, options=full).resumed_from is None
 
 
 @pytest.mark.parametrize(
@@ -260,15 +262,16 @@ def test_a_final_failure_and_a_cancellation_leave_nothing_to_go_on_with(world: W
 
 
 def test_the_plan_tells_that_an_export_would_be_used_again(world: World) -> None:
-    die(world, query=NEW, run=RunId("dead"))
+    dead = RunId(uuid.uuid4().hex)
+    die(world, query=NEW, run=dead)
     plan, estimate = plan_table(
         world.table(query=NEW),
         source=world.source(),
         target=world.target(),
         shards=world.shards(),
-        run=RunId("plan"),
+        run=RunId(uuid.uuid4().hex),
     )
     assert plan.reason.startswith("export of 20")
-    assert plan.reason.endswith(" UTC re-used, of run dead-0")
+    assert plan.reason.endswith(f" UTC re-used, of run {dead.slug}")
     assert (estimate.bytes, estimate.cost) == (0, 0.0)
     assert world.sync(query=NEW).outcome is Outcome.LOADED
