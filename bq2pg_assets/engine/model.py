@@ -306,7 +306,7 @@ class DeadAttempt:
 
     def __str__(self) -> str:
         at = self.exported_at.astimezone(UTC).replace(tzinfo=None, microsecond=0)
-        return f"export of {at} UTC re-used, of run {self.run}"
+        return f"export of {at} UTC reused, of run {self.run}"
 
 
 @dataclass(frozen=True, slots=True)

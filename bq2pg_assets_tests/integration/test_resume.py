@@ -272,6 +272,6 @@ def test_the_plan_tells_that_an_export_would_be_used_again(world: World) -> None
         run=RunId(uuid.uuid4().hex),
     )
     assert plan.reason.startswith("export of 20")
-    assert plan.reason.endswith(f" UTC re-used, of run {dead.slug}")
+    assert plan.reason.endswith(f" UTC reused, of run {dead.slug}")
     assert (estimate.bytes, estimate.cost) == (0, 0.0)
     assert world.sync(query=NEW).outcome is Outcome.LOADED
