@@ -11,31 +11,36 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.bigquery import job_id
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import (
     Column,
     Cursor,
     CursorValue,
+    DeadAttempt,
     Estimate,
     Export,
     Mode,
     Outcome,
     Probe,
+    Resumed,
     RunId,
     Shard,
     SourceFacts,
     SourceField,
+    StagedShard,
     SyncPlan,
     TargetColumn,
     TargetFacts,
     TargetName,
     Window,
+    as_stored,
 )
 from bq2pg_assets.engine.results import Spent, SyncResult
 
@@ -84,6 +89,7 @@ class FakeSource:
     num_rows: int | None = None
     miscounts: int = 0
     rows_per_shard: int = 2
+    jobs: dict[str, Export] = field(default_factory=dict)
 
     def describe(self, table: TableConfig) -> SourceFacts:
         self.journal("source.describe")
@@ -121,12 +127,23 @@ class FakeSource:
         return bytes_billed / 100
 
     def export(self, plan: SyncPlan, *, prefix: str, run: RunId, cancel: CancelToken) -> Export:
+        if plan.resumes is not None:
+            self.journal("source.export")
+            return plan.resumes.export
         rows = self._within(plan.window)
         step = self.rows_per_shard
         for number, start in enumerate(range(0, len(rows), step)):
             self.store.objects[f"{prefix}{number:012d}.parquet"] = rows[start : start + step]
         self.journal("source.export")
-        return Export(f"job_{run.slug}", prefix, len(rows) + self.miscounts, 10, 20)
+        done = Export(f"job_{run.slug}", prefix, len(rows) + self.miscounts, 10, 20)
+        files = len(range(0, len(rows), step))
+        self.jobs[job_id(plan.table, run, "export")] = replace(done, files=files)
+        return done
+
+    def finished_export(self, job_id: str, *, location: str, place: str) -> Export | None:
+        self.journal("source.finished_export")
+        done = self.jobs.get(job_id)
+        return None if done is None else replace(done, bytes_processed=0, bytes_billed=0)
 
     def _within(self, window: Window | None) -> list[Row]:
         if window is None:
@@ -145,9 +162,10 @@ class FakeShards:
 
     journal: Journal
     objects: dict[str, list[Row]] = field(default_factory=dict)
+    root: str = "gs://bucket/bq2pg/"
 
     def prefix(self, table: str, run: RunId) -> str:
-        return f"gs://bucket/bq2pg/{table}/{run.slug}/"
+        return f"{self.root}{table}/{run.slug}/"
 
     def list(self, prefix: str) -> tuple[Shard, ...]:
         self.journal("shards.list")
@@ -198,6 +216,7 @@ class FakeTarget:
     owned: bool = False
     columns: tuple[Column, ...] = ()
     stages: dict[str, list[Row]] = field(default_factory=dict)
+    staged: dict[str, list[StagedShard]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     copying: int = 0
     held: bool = False
@@ -223,6 +242,10 @@ class FakeTarget:
             self.held = False
             self.journal("target.unlock")
 
+    def dead_attempt(self, target: TargetName, *, within: int) -> DeadAttempt | None:
+        self.journal("target.dead_attempt")
+        return None
+
     def describe(self, target: TargetName) -> tuple[TargetFacts, CursorValue | None]:
         self.journal("target.describe")
         return self.facts(), self.cursor
@@ -242,9 +265,20 @@ class FakeSession:
         self.stage = TargetName("bq2pg", f"stage_{run.slug}")
         self._attempt = database.history[-1]
 
-    def drop_leftovers(self, *, cancel: CancelToken) -> None:
+    def dead_attempt(self, *, within: int, run_id: str | None = None) -> DeadAttempt | None:
+        self.journal("session.dead_attempt")
+        for attempt in reversed(self.database.history[:-1]):
+            if attempt["outcome"] is Outcome.LOADED:
+                return None
+            if found := attempt.get("dead"):
+                return cast(DeadAttempt, found)
+        return None
+
+    def drop_leftovers(self, *, cancel: CancelToken, but: Resumed | None = None) -> None:
         self.journal("session.drop_leftovers")
-        self.database.stages.clear()
+        for name in list(self.database.stages):
+            if but is None or name != but.attempt.stage:
+                del self.database.stages[name]
 
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         self.journal("session.describe")
@@ -253,16 +287,45 @@ class FakeSession:
     def record_plan(self, plan: SyncPlan) -> None:
         self.journal("session.record_plan")
 
-    def create_stage(self, plan: SyncPlan) -> None:
-        self.database.stages[self.stage.table] = []
+    def record_export(
+        self,
+        plan: SyncPlan,
+        *,
+        job_id: str,
+        prefix: str,
+        fingerprint: str | None,
+        source_modified_at: datetime | None,
+    ) -> None:
+        self.journal("session.record_export")
+        if fingerprint is not None:
+            self._attempt["dead"] = DeadAttempt(
+                "run",
+                fingerprint,
+                prefix,
+                job_id,
+                self.stage.table,
+                EPOCH,
+                as_stored(plan.window.high) if plan.window else None,
+                plan.expected_rows,
+                plan.snapshot_at,
+                source_modified_at,
+            )
+
+    def create_stage(self, plan: SyncPlan, shards: Sequence[Shard] = ()) -> tuple[StagedShard, ...]:
+        old = plan.resumes.attempt.stage if plan.resumes else ""
+        rows, staged = self.database.stages.pop(old, []), self.database.staged.pop(old, [])
+        self.database.stages[self.stage.table] = rows
+        self.database.staged[self.stage.table] = staged
         self.journal("session.create_stage")
+        return tuple(staged)
 
     @contextmanager
     def copying(self, columns: Sequence[Column], *, cancel: CancelToken) -> Iterator["FakeSink"]:
         self.database.copying += 1
         try:
             self.journal("session.copying")
-            yield FakeSink(self.database.stages[self.stage.table], self.journal)
+            stages, staged = self.database.stages, self.database.staged
+            yield FakeSink(stages[self.stage.table], self.journal, staged[self.stage.table])
         finally:
             self.database.copying -= 1
 
@@ -308,13 +371,25 @@ class FakeSession:
     def drop_stage(self) -> None:
         self.journal("session.drop_stage")
         self.database.stages.pop(self.stage.table, None)
+        for attempt in self.database.history:
+            attempt.pop("dead", None)
 
 
 class FakeSink:
     """One connection that takes COPY BINARY; rows are in the stage once the stream ended."""
 
-    def __init__(self, stage: list[Row], journal: Journal) -> None:
+    def __init__(
+        self, stage: list[Row], journal: Journal, staged: list[StagedShard] | None = None
+    ) -> None:
         self._stage, self._journal = stage, journal
+        self._staged = [] if staged is None else staged
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+
+    def note(self, shard: StagedShard) -> None:
+        self._staged.append(shard)
 
     def copy(self, pieces: Iterable[bytes]) -> int:
         received = b""

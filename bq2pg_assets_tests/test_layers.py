@@ -33,15 +33,15 @@ LAYERS: list[tuple[str, ...]] = [
         ("engine.export_sql", "engine.evolve"),
         ("engine.encode", "engine.shape"),
         ("engine.ways",),
-        ("engine.plan",),
+        ("engine.plan", "engine.fingerprint"),
     ],
     ("engine.google_reasons",),
     ("engine.google_errors", "engine.postgres_errors"),
-    ("engine.state",),
+    ("engine.state", "engine.leftovers"),
     ("engine.bigquery", "engine.shards", "engine.read_api", "engine.postgres"),
     ("engine.copy",),
-    ("engine.checks", "engine.attempt"),
-    ("engine.sync",),
+    ("engine.checks", "engine.attempt", "engine.resume"),
+    ("engine.sync", "engine.janitor"),
     ("settings",),
     ("clients", "local"),
     ("defs", "cli"),
@@ -60,6 +60,7 @@ PURE = (
     "nul",
     "shape",
     "circuit",
+    "fingerprint",
 )
 # (importer, imported): why this arrow may point up or sideways.
 EXCEPTIONS = {
@@ -71,8 +72,9 @@ IO = {
     "bigquery": {"google_errors"},
     "shards": {"google_errors"},
     "read_api": {"google_errors"},
-    "postgres": {"postgres_errors", "state"},
+    "postgres": {"postgres_errors", "state", "leftovers"},
     "state": set(),
+    "leftovers": set(),
     "google_errors": set(),
     "postgres_errors": set(),
 }

@@ -9,6 +9,7 @@ import typer
 
 from bq2pg_assets.cli import exit_codes, output
 from bq2pg_assets.cli.check import check
+from bq2pg_assets.cli.clean import clean
 from bq2pg_assets.cli.entry import leave_with
 from bq2pg_assets.cli.local import app as local
 from bq2pg_assets.cli.plan import plan
@@ -47,7 +48,7 @@ def options(debug: Debug = False, version: Version = False) -> None:
         raise typer.Exit
 
 
-for command in (sync, plan, status, resume, check):
+for command in (sync, plan, status, resume, check, clean):
     app.command()(command)
 app.add_typer(local, name="local")
 

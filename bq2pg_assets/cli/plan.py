@@ -57,6 +57,7 @@ def plan(
                 run=run,
                 options=wanted,
                 has_bucket=shards is not None,
+                shards=shards,
             )
         except Bq2pgError as error:
             errors.append(error)

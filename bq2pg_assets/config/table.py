@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from bq2pg_assets.config.cron import cron_problems
+from bq2pg_assets.config.duration import seconds
 from bq2pg_assets.engine.model import TargetName
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -48,16 +49,6 @@ def _bytes(value: Any) -> Any:
         raise ValueError(
             f"{value!r} is not a size; write a number of bytes, or one with its unit: 50 GiB"
         ) from None
-
-
-def _seconds(value: Any) -> Any:
-    units = {"s": 1, "min": 60, "h": 3600, "d": 86400}
-    match = re.fullmatch(r"(\d+)\s*(s|min|h|d)", value.strip()) if isinstance(value, str) else None
-    if match:
-        return int(match[1]) * units[match[2]]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"{value!r} is not a duration; write seconds, or 30 s, 10 min, 1 h, 1 d")
-    return value
 
 
 def _scalar(value: Any) -> Any:
@@ -96,12 +87,13 @@ Size = Annotated[
     Field(ge=1),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
 ]
-Seconds = Annotated[
+
+Duration = Annotated[
     int,
-    BeforeValidator(_seconds),
-    Field(ge=0),
-    WithJsonSchema({"type": ["integer", "string"], "examples": ["1 h", 3600]}),
+    BeforeValidator(seconds),
+    WithJsonSchema({"type": ["integer", "string"], "examples": ["6h", 0]}),
 ]
+
 Scalar = Annotated[
     str | int | float | bool | None,
     PlainValidator(_scalar),
@@ -193,6 +185,9 @@ class TableConfig(_Model):
     Default: 1 TiB."""
     parallelism: int = Field(default=2, ge=1, le=16)
     """How many shards are copied at once, each over its own connection."""
+    resume: Duration = 6 * 3600
+    """How old an attempt's finished export may be for the next one to use it when the attempt was
+    killed or PostgreSQL failed, in seconds or as "6h". 0: every attempt exports. Default: 6h."""
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
     """A cron expression; the table is refreshed when it ticks."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
@@ -204,7 +199,7 @@ class TableConfig(_Model):
     circuit_breaker: int | None = Field(default=5, ge=1)
     """After so many failed runs in a row schedules and the sensor leave the table out for
     `cool_down`; then one run is the trial. A person's runs are never left out. null: off."""
-    cool_down: Seconds = 3600
+    cool_down: Duration = 3600
     """How long after its last failure a table is left out, in seconds or as "30 min", "1 h"."""
     group: Text = "bigquery"
     """The asset group in Dagster."""

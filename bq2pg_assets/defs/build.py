@@ -14,6 +14,7 @@ from bq2pg_assets.config.load import LoadedTables, TableProblem
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.defs.assets import SyncTable, build_placeholder, build_sync_asset
 from bq2pg_assets.defs.failures import RETRY_SECONDS
+from bq2pg_assets.defs.janitor import build_janitor
 from bq2pg_assets.defs.resources import BigQuery, Gcs, Postgres
 from bq2pg_assets.defs.schedules import SYNC_ALL, build_schedule
 from bq2pg_assets.defs.sensors import build_source_sensor
@@ -92,10 +93,12 @@ def _definitions(
     # Two tables may read one source: it takes the group of the first.
     sources = {spec.key: spec for one in reversed(built) for spec in one.sources}
     sensor = build_source_sensor([one.table for one in built], running=running)
+    schedules = [one.schedule for one in built if one.schedule is not None]
+    janitor = build_janitor([one.table for one in built], running=running)
     return dg.Definitions(
         assets=[*assets, *sources.values()],
         jobs=[SYNC_ALL] if assets else [],
-        schedules=[one.schedule for one in built if one.schedule is not None],
+        schedules=schedules if janitor is None else [*schedules, janitor],
         sensors=[] if sensor is None else [sensor],
         resources=resources,
         executor=threads_executor,

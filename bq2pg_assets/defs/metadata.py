@@ -161,6 +161,7 @@ def _export(result: SyncResult, *, project: str) -> Metadata:
                 "source": result.source,
                 "export": result.way and result.way.value,
                 "prefix": result.prefix,
+                "resumed_from": result.resumed_from,
             }
         ),
     }

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine.bigquery import job_id
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Copied, Store
 from bq2pg_assets.engine.errors import (
@@ -17,7 +18,9 @@ from bq2pg_assets.engine.errors import (
     CancelledError,
     SourceError,
     StorageError,
+    TargetError,
 )
+from bq2pg_assets.engine.fingerprint import fingerprint
 from bq2pg_assets.engine.model import Export, ExportWay, Outcome, RunId, SourceFacts, SyncPlan
 from bq2pg_assets.engine.postgres import TargetSession
 from bq2pg_assets.engine.redact import redact
@@ -44,6 +47,7 @@ class Attempt:
         self.phases: dict[str, float] = {}
         self.job_id: str | None = None
         self.bytes_billed = 0
+        self.keeps_export = False  # for the next attempt, should PostgreSQL fail
         self._start = time.monotonic()
 
     @property
@@ -65,6 +69,27 @@ class Attempt:
             yield
         finally:
             self.phases[name] = round(time.monotonic() - start, 3)
+
+    def exports(
+        self, plan: SyncPlan, prefix: str, *, session: TargetSession, facts: SourceFacts
+    ) -> None:
+        """An export begins below `prefix`: remember what a later attempt needs to go on with it."""
+        if plan.direct:
+            return
+        resumed = plan.resumes
+        self.job_id = resumed.attempt.job_id if resumed else job_id(plan.table, self.run, "export")
+        session.record_export(
+            plan,
+            job_id=self.job_id,
+            prefix=prefix,
+            fingerprint=fingerprint(plan) if self.table.resume else None,
+            source_modified_at=facts.modified_at,
+        )
+
+    def exported(self, plan: SyncPlan, export: Export) -> None:
+        """The export is finished."""
+        self.bytes_billed += export.bytes_billed
+        self.keeps_export = self.table.resume > 0 and fingerprint(plan) is not None
 
     @property
     def spent(self) -> Spent:
@@ -113,6 +138,7 @@ class Attempt:
             # A partial run is not up to that change: some rows may be left out.
             source_modified_at=None if plan.where or plan.limit else facts.modified_at,
             nul_bytes=copied.nul_bytes if copied else {},
+            resumed_from=str(plan.resumes.attempt) if plan.resumes else None,
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:
@@ -146,22 +172,30 @@ def recorded(session: TargetSession, attempt: Attempt) -> Iterator[None]:
 def cleaned(session: TargetSession, store: Store, prefix: str, attempt: Attempt) -> Iterator[None]:
     """Remove the staging table and the exported objects when the block ends, however it ends.
 
-    An export that BigQuery was denied wrote nothing. That its objects cannot be deleted either is
-    no news then.
+    They stay for the next attempt when PostgreSQL failed and may work again: nothing is wrong with
+    what was exported. An export that BigQuery was denied wrote nothing. That its objects cannot be
+    deleted either is no news then.
     """
-    denied = False
+    denied = kept = False
     try:
         yield
-    except SourceError as error:
-        denied = error.reason == DENIED
+    except Bq2pgError as error:
+        denied = isinstance(error, SourceError) and error.reason == DENIED
+        sound = isinstance(error, TargetError) and error.retryable
+        kept = sound and attempt.keeps_export and not attempt.cancel.cancelled
         raise
     finally:
         start = time.monotonic()
-        try:
-            _try(f"drop staging table {session.stage}", session.drop_stage)
-        finally:  # also when a second interrupt cuts the first cleaning short
-            _try(f"delete {prefix}", lambda: _delete(store, prefix, denied=denied))
+        if not kept:
+            _clean(session, store, prefix, denied=denied)
         attempt.phases["clean"] = round(time.monotonic() - start, 3)
+
+
+def _clean(session: TargetSession, store: Store, prefix: str, *, denied: bool) -> None:
+    try:
+        _try(f"drop staging table {session.stage}", session.drop_stage)
+    finally:  # also when a second interrupt cuts the first cleaning short
+        _try(f"delete {prefix}", lambda: _delete(store, prefix, denied=denied))
 
 
 def _delete(store: Store, prefix: str, *, denied: bool) -> None:

@@ -140,7 +140,7 @@ class BigQuerySource:
 
     def estimate(self, plan: SyncPlan) -> Estimate:
         """What the plan's export would process. Costs nothing."""
-        if plan.nothing_new:
+        if plan.nothing_new or plan.resumes is not None:
             return Estimate(0, 0.0)
         if plan.way is ExportWay.EXTRACT or plan.direct:
             return Estimate(plan.source_bytes or 0, 0.0)
@@ -159,6 +159,8 @@ class BigQuerySource:
         For the Read API they are put into a table: a query's result, or the source as it is. On
         any way out but success BigQuery may have left objects below the prefix.
         """
+        if plan.resumes is not None:
+            return plan.resumes.export
         if plan.direct:
             return _as_it_is(plan)
         own_id = job_id(plan.table, run, "export")
@@ -177,6 +179,30 @@ class BigQuerySource:
                 rows = job.result(timeout=REQUEST_SECONDS, max_results=0).total_rows
             return replace(_finished(job, place=job.destination.to_bqstorage()), rows=rows)
         return _finished(job, place=prefix)
+
+    def is_unfinished(self, job_id: str, *, location: str) -> bool:
+        """Whether a job waits or runs. Costs nothing. Raises SourceError."""
+        with bigquery_errors(f"job {job_id}"):
+            try:
+                job = self.client.get_job(job_id, location=location, timeout=REQUEST_SECONDS)
+            except api.NotFound:
+                return False
+        return str(job.state) != "DONE"
+
+    def finished_export(self, job_id: str, *, location: str, place: str) -> Export | None:
+        """What an earlier export wrote to `place`, bills nothing; None unless its job ended well.
+
+        BigQuery knows a job for six months. Raises SourceError.
+        """
+        with bigquery_errors(f"export job {job_id}"):
+            try:
+                job = self.client.get_job(job_id, location=location, timeout=REQUEST_SECONDS)
+            except api.NotFound:
+                return None
+        if job.state != "DONE" or job.error_result:
+            return None
+        export = _finished(job, place=place)
+        return replace(export, bytes_processed=0, bytes_billed=0, files=_files(job))
 
     def cancel(self, job_id: str, *, location: str) -> None:
         """Ask BigQuery to stop a job, as far as it exists and can be reached.
@@ -347,8 +373,7 @@ def _as_it_is(plan: SyncPlan) -> Export:
 
 def _finished(job: Any, *, place: str) -> Export:
     """The job's own figures. EXPORT DATA counts its rows, an extract job does not."""
-    statistics = job._properties.get("statistics", {}).get("query", {})
-    rows = statistics.get("exportDataStatistics", {}).get("rowCount")
+    rows = _export_statistics(job).get("rowCount")
     extract = isinstance(job, bigquery.ExtractJob)
     return Export(
         job_id=job.job_id,
@@ -356,8 +381,20 @@ def _finished(job: Any, *, place: str) -> Export:
         rows=int(rows) if rows is not None else None,
         bytes_processed=0 if extract else int(job.total_bytes_processed or 0),
         bytes_billed=0 if extract else int(job.total_bytes_billed or 0),
-        files=sum(job.destination_uri_file_counts or ()) if extract else None,
+        files=_files(job) if extract else None,
     )
+
+
+def _files(job: Any) -> int:
+    """How many objects an export wrote."""
+    if isinstance(job, bigquery.ExtractJob):
+        return sum(job.destination_uri_file_counts or ())
+    return int(_export_statistics(job).get("fileCount") or 0)
+
+
+def _export_statistics(job: Any) -> dict[str, Any]:
+    query = job._properties.get("statistics", {}).get("query", {})
+    return dict(query.get("exportDataStatistics", {}))
 
 
 def _field(field: bigquery.SchemaField) -> SourceField:

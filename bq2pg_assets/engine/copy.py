@@ -19,7 +19,7 @@ import pyarrow as pa
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import VerifyError
-from bq2pg_assets.engine.model import RunId, Shard, SyncPlan
+from bq2pg_assets.engine.model import RunId, Shard, StagedShard, SyncPlan
 from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.results import Progress
 
@@ -81,12 +81,20 @@ class Meter:
     """Adds up what the workers did and reports it, at most once a second."""
 
     def __init__(
-        self, plan: SyncPlan, shards: Sequence[Shard], report: Callable[[Progress], None]
+        self,
+        plan: SyncPlan,
+        shards: Sequence[Shard],
+        report: Callable[[Progress], None],
+        *,
+        staged: Sequence[StagedShard] = (),
     ) -> None:
         self._plan, self._shards, self._report = plan, len(shards), report
         self._lock, self._last = Lock(), 0.0
-        self.rows = self.bytes = self.done = self.in_shards = 0
+        self.rows = self.in_shards = sum(shard.rows for shard in staged)
+        self.bytes, self.done = sum(shard.bytes for shard in staged), len(staged)
         self.nul_bytes: Counter[str] = Counter()
+        for shard in staged:
+            self.nul_bytes.update(shard.nul_bytes)
 
     def changed(self, nul_bytes: Mapping[str, int]) -> None:
         """Count the values of a shard that were changed."""
@@ -124,15 +132,19 @@ def copy_shards(
     session: TargetSession,
     cancel: CancelToken,
     report: Callable[[Progress], None],
+    staged: Sequence[StagedShard] = (),
 ) -> Copied:
     """Copy every shard over at most `plan.parallelism` connections. Raises the first failure.
 
+    Those `staged` already are counted, not copied.
     When a worker fails, or the caller is interrupted, the others are stopped and waited for:
     nothing writes to the staging table after this returned.
     """
-    meter = Meter(plan, shards, report)
+    meter = Meter(plan, shards, report, staged=staged)
     work: queue.SimpleQueue[Shard] = queue.SimpleQueue()
-    for shard in shards:
+    there = {shard.uri for shard in staged}
+    left = [shard for shard in shards if shard.uri not in there]
+    for shard in left:
         work.put(shard)
     stop = CancelToken()  # of the workers: set when the run is cancelled, or when one fails
     with ThreadPoolExecutor(plan.parallelism, thread_name_prefix=f"copy-{plan.table}") as pool:
@@ -142,7 +154,7 @@ def copy_shards(
                     pool.submit(
                         _worker, plan, work, store=store, session=session, cancel=stop, meter=meter
                     )
-                    for _ in range(min(plan.parallelism, len(shards)))
+                    for _ in range(min(plan.parallelism, len(left)))
                 ]
                 done, _ = wait(workers, return_when=FIRST_EXCEPTION)
             for worker in done:
@@ -195,14 +207,19 @@ def _copy_one(
             meter.add(rows=rows, size=opened.size - counted)
             counted = opened.size
 
-    copied = sink.copy(pieces())
-    if copied != opened.rows:
-        raise VerifyError(
-            opened.shard.uri,
-            met=f"PostgreSQL took {copied} rows",
-            expected=f"the {opened.rows} of the shard",
-            way_out="Run again; nothing was published.",
-            retryable=True,
+    shard = opened.shard
+    with sink.transaction():  # a shard is staged and remembered, or neither
+        copied = sink.copy(pieces())
+        if copied != opened.rows:
+            raise VerifyError(
+                shard.uri,
+                met=f"PostgreSQL took {copied} rows",
+                expected=f"the {opened.rows} of the shard",
+                way_out="Run again; nothing was published.",
+                retryable=True,
+            )
+        sink.note(
+            StagedShard(shard.uri, shard.generation, copied, opened.size, dict(encoder.nul_bytes))
         )
     meter.changed(encoder.nul_bytes)
     meter.add(done=1, in_shards=opened.rows)

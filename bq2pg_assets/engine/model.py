@@ -4,6 +4,7 @@ Belongs here: what more than one module of the engine speaks of. Does not: anyth
 connects, reads a clock or decides. Words follow docs/glossary.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -291,6 +292,54 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """A finished export. `place` is where the rows wait: a prefix in the bucket, or a table's path.
+
+    `job_id` is None where no job was needed, `rows` where BigQuery does not count them (extract
+    jobs), `files` where it does not count those.
+    """
+
+    job_id: str | None
+    place: str
+    rows: int | None
+    bytes_processed: int
+    bytes_billed: int
+    files: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadAttempt:
+    """An attempt that ended after its export had begun and before it published, as recorded.
+
+    `run` is its slug, `stage` its staging table, `fingerprint` what its plan would export. The
+    export reads the source as of `snapshot_at` up to `window_high`, where the plan had these.
+    """
+
+    run: str
+    fingerprint: str
+    prefix: str
+    job_id: str
+    stage: str
+    exported_at: datetime
+    window_high: datetime | None = None
+    expected_rows: int | None = None
+    snapshot_at: datetime | None = None
+    source_modified_at: datetime | None = None
+
+    def __str__(self) -> str:
+        at = self.exported_at.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+        return f"export of {at} UTC reused, of run {self.run}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The dead attempt that a plan goes on with, and its export; nothing more is billed for it."""
+
+    attempt: DeadAttempt
+    export: Export
+
+
+@dataclass(frozen=True, slots=True)
 class SyncPlan:
     """All that is decided before a byte moves. `reason` says why this way out of BigQuery.
 
@@ -300,7 +349,8 @@ class SyncPlan:
     on which BigQuery asks for a filter that the window does not give. `comment` describes the
     table where bq2pg creates it. `direct` says that the Read API reads the source itself, without
     a query. `changes` are made in the transaction that publishes, into a target whose columns are
-    still `target_columns`. `hides` and `shape` are those of the source's facts.
+    still `target_columns`. `hides` and `shape` are those of the source's facts. `resumes` is the
+    export of a dead attempt that takes the place of one of its own.
     """
 
     table: str
@@ -333,6 +383,7 @@ class SyncPlan:
     target_columns: tuple[TargetColumn, ...] = ()
     hides: bool = False
     shape: str = ""
+    resumes: Resumed | None = None
 
     @property
     def origin(self) -> Origin:
@@ -365,16 +416,12 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
-    """A finished export. `place` is where the rows wait: a prefix in the bucket, or a table's path.
+class StagedShard:
+    """A shard whose rows are in the staging table. `nul_bytes` counts, by column, the values from
+    which U+0000 was taken."""
 
-    `job_id` is None where no job was needed, `rows` where BigQuery does not count them (extract
-    jobs), `files` where it does not count those.
-    """
-
-    job_id: str | None
-    place: str
-    rows: int | None
-    bytes_processed: int
-    bytes_billed: int
-    files: int | None = None
+    uri: str
+    generation: int
+    rows: int
+    bytes: int
+    nul_bytes: Mapping[str, int]

@@ -32,7 +32,7 @@ from bq2pg_assets.engine.model import (
     Window,
     origin_of,
 )
-from bq2pg_assets.engine.postgres_sql import HISTORY, STATE
+from bq2pg_assets.engine.postgres_sql import HISTORY, SHARDS, STATE
 
 KINDS = {
     "v": "a view",
@@ -190,7 +190,7 @@ def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None
             expected="a TIMESTAMP, DATETIME or DATE column that grows with every change",
             way_out=f"{offer} use mode: replace, which needs none.",
         )
-    return Cursor(name, field.type, None if value is None else _typed(value, field.type))
+    return Cursor(name, field.type, None if value is None else typed(value, field.type))
 
 
 def _refuse_changed_cursor(table: TableConfig, name: str) -> None:
@@ -213,8 +213,8 @@ def _refuse_changed_cursor(table: TableConfig, name: str) -> None:
         )
 
 
-def _typed(value: CursorValue, kind: str) -> CursorValue:
-    """A stored cursor, which has no zone, as a value of its BigQuery type."""
+def typed(value: CursorValue, kind: str) -> CursorValue:
+    """A stored cursor value, which has no zone, as one of its BigQuery type."""
     if kind == "DATE":
         return value.date() if isinstance(value, datetime) else value
     if kind == "TIMESTAMP" and isinstance(value, datetime) and value.tzinfo is None:
@@ -225,7 +225,7 @@ def _typed(value: CursorValue, kind: str) -> CursorValue:
 def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refresh: bool) -> None:
     """A target that is no table, is bq2pg's own, or holds rows that bq2pg never loaded."""
     name = str(table.target_name)
-    if table.target_name.table in (STATE, HISTORY):
+    if table.target_name.table in (STATE, HISTORY, SHARDS):
         raise ConfigError(
             f"table {table.name}",
             met=f"target {name}, where bq2pg keeps its own books",

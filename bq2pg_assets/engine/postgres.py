@@ -8,10 +8,11 @@ lives, no other run writes the table. Copying uses connections of its own.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NoReturn
 
 import psycopg
@@ -20,7 +21,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import postgres_sql, state
+from bq2pg_assets.engine import leftovers, postgres_sql, state
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.circuit import Circuit, judge
 from bq2pg_assets.engine.connections import ConnectionLimit
@@ -28,9 +29,13 @@ from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, Ve
 from bq2pg_assets.engine.model import (
     Column,
     CursorValue,
+    DeadAttempt,
     Mode,
     Outcome,
+    Resumed,
     RunId,
+    Shard,
+    StagedShard,
     SyncPlan,
     TargetColumn,
     TargetFacts,
@@ -153,6 +158,12 @@ class PostgresTarget:
             with postgres_errors(f"target {target}"):
                 yield TargetSession(self, conn, target=target, run=run, table=table)
 
+    @contextmanager
+    def if_free(self, target: TargetName) -> Iterator["psycopg.Connection[Any] | None"]:
+        """A connection that holds the lock of `target`; None when a run holds it."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            yield conn if _try_lock(conn, target) else None
+
     def _refuse(
         self,
         conn: psycopg.Connection[Any],
@@ -180,6 +191,13 @@ class PostgresTarget:
         """What is there now, and how far it is loaded. Takes no lock."""
         with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
             return _describe(conn, target, own_schema=self.state_schema)
+
+    def dead_attempt(self, target: TargetName, *, within: int) -> DeadAttempt | None:
+        """As the session's; takes no lock, so it may be that of a run that lives."""
+        with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
+            if not state.is_complete(conn, self.state_schema):
+                return None
+            return leftovers.newest_dead(conn, self.state_schema, target, within=within)
 
     def status(self) -> list[TableStatus]:
         """The last attempt of every table."""
@@ -256,23 +274,42 @@ class TargetSession:
         self._where = f"target {target}"
         with postgres_errors(self._where), conn.transaction():
             state.ensure(conn, target_schema=target.schema, own_schema=database.state_schema)
+            leftovers.ensure(conn, database.state_schema)
             self._attempt = state.begin(
                 conn, database.state_schema, run=run, table=table, target=target
             )
         self.stage = postgres_sql.stage_name(target, schema=database.state_schema, run=run)
 
-    def drop_leftovers(self, *, cancel: CancelToken) -> None:
+    def dead_attempt(self, *, within: int, run_id: str | None = None) -> DeadAttempt | None:
+        """The newest attempt at the target that died with an export at most `within` seconds old.
+
+        Of the run `run_id`, if it is named; None after a load, or when there is none.
+        """
+        with postgres_errors(self._where):
+            return leftovers.newest_dead(
+                self._conn,
+                self._database.state_schema,
+                self.target,
+                within=within,
+                before=self._attempt,
+                run_id=run_id,
+            )
+
+    def drop_leftovers(self, *, cancel: CancelToken, but: Resumed | None = None) -> None:
         """Remove the staging tables of killed runs: under the lock they have no living owner.
 
-        One that some other session still holds, such as a COPY whose client died unseen, stays
-        for the next run.
+        That of the attempt `but`, which is gone on with, stays. One that some other session still
+        holds, such as a COPY whose client died unseen, stays for the next run.
         """
         schema, comment = self._database.state_schema, postgres_sql.stage_comment(self.target)
+        kept = but.attempt.stage if but else None
         with self._interruptible(cancel):
             for (name,) in self._conn.execute(postgres_sql.LEFTOVERS, [schema, comment]).fetchall():
+                if name == kept:
+                    continue
                 with suppress(psycopg.errors.LockNotAvailable), self._conn.transaction():
                     self._limit_lock_waits()
-                    self._conn.execute(postgres_sql.drop(TargetName(schema, name)))
+                    leftovers.drop(self._conn, schema, TargetName(schema, name))
 
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded."""
@@ -286,10 +323,48 @@ class TargetSession:
                 self._conn, self._database.state_schema, attempt=self._attempt, plan=plan
             )
 
-    def create_stage(self, plan: SyncPlan) -> None:
-        """An empty staging table, visible to the copying connections."""
-        with postgres_errors(self._where), self._conn.transaction():
-            _run(self._conn, postgres_sql.create_stage(plan, self.stage))
+    def record_export(
+        self,
+        plan: SyncPlan,
+        *,
+        job_id: str,
+        prefix: str,
+        fingerprint: str | None,
+        source_modified_at: datetime | None,
+    ) -> None:
+        """Write down, before the job begins, what the next attempt needs should this one die."""
+        with postgres_errors(self._where):
+            leftovers.record_export(
+                self._conn,
+                self._database.state_schema,
+                attempt=self._attempt,
+                plan=plan,
+                job_id=job_id,
+                prefix=prefix,
+                stage=self.stage,
+                fingerprint=fingerprint,
+                source_modified_at=source_modified_at,
+            )
+
+    def create_stage(self, plan: SyncPlan, shards: Sequence[Shard] = ()) -> tuple[StagedShard, ...]:
+        """A staging table, visible to the copying connections; returns what it holds already.
+
+        Empty, or that of the attempt the plan resumes, as far as it holds some of `shards`.
+        """
+        schema = self._database.state_schema
+        staged: tuple[StagedShard, ...] = ()
+        with postgres_errors(self._where):
+            if plan.resumes is not None:
+                dead = plan.resumes.attempt
+                with suppress(psycopg.errors.LockNotAvailable), self._conn.transaction():
+                    self._limit_lock_waits()
+                    staged = leftovers.adopt(
+                        self._conn, schema, dead=dead, stage=self.stage, shards=shards
+                    )
+            if not staged:
+                with self._conn.transaction():
+                    _run(self._conn, postgres_sql.create_stage(plan, self.stage))
+        return staged
 
     @contextmanager
     def copying(self, columns: Sequence[Column], *, cancel: CancelToken) -> Iterator["CopySink"]:
@@ -301,7 +376,8 @@ class TargetSession:
             ) as conn,
             cancel.interrupting(lambda: _interrupt(conn)),
         ):
-            yield CopySink(conn, statement, where=self._where, cancel=cancel)
+            note = partial(leftovers.note_shard, conn, self._database.state_schema, self.stage)
+            yield CopySink(conn, statement, note=note, where=self._where, cancel=cancel)
 
     def count_nulls(self, columns: Sequence[str], *, cancel: CancelToken) -> tuple[int, list[int]]:
         """The number of staged rows, and of NULLs in each column."""
@@ -365,14 +441,16 @@ class TargetSession:
             return state.row_estimate(self._conn, self.target)
 
     def drop_stage(self) -> None:
-        """Remove the staging table, if it is there."""
+        """Remove the staging table, if it is there; no attempt goes on with this export."""
+        schema = self._database.state_schema
         with (
             self._usable_connection() as conn,
             postgres_errors(self._where),
             conn.transaction(),
         ):
             conn.execute(LIMIT_LOCK_WAITS)
-            conn.execute(postgres_sql.drop(self.stage))
+            leftovers.drop(conn, schema, self.stage)
+            leftovers.forget_exports(conn, schema, self.target)
 
     def _limit_lock_waits(self) -> None:
         """For the rest of the transaction."""
@@ -459,13 +537,26 @@ class CopySink:
         conn: psycopg.Connection[Any],
         statement: sql.Composed,
         *,
+        note: Callable[[StagedShard], None],
         where: str,
         cancel: CancelToken,
     ) -> None:
         self._conn, self._statement, self._where, self._cancel = conn, statement, where, cancel
+        self._note = note
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is copied and noted inside is kept when the block ends well, else none of it."""
+        with postgres_errors(self._where, cancel=self._cancel), self._conn.transaction():
+            yield
+
+    def note(self, shard: StagedShard) -> None:
+        """Remember that the shard is staged."""
+        with postgres_errors(self._where, cancel=self._cancel):
+            self._note(shard)
 
     def copy(self, pieces: Iterable[bytes]) -> int:
-        """One COPY of all pieces, in a transaction of its own. Returns the server's row count."""
+        """One COPY of all pieces. Returns the server's row count."""
         with postgres_errors(self._where, cancel=self._cancel):
             cursor = self._conn.cursor()
             with cursor.copy(self._statement) as copy:
@@ -478,15 +569,13 @@ def _lock(
     conn: psycopg.Connection[Any], target: TargetName, *, wait: int, cancel: CancelToken
 ) -> bool:
     """Take the target's advisory lock, which the session keeps. False when it stays taken."""
-    key = [f"bq2pg:{target}"]
-    row = conn.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone()
-    if (row is not None and row[0]) or not wait:
-        return row is not None and bool(row[0])
+    if (free := _try_lock(conn, target)) or not wait:
+        return free
     with cancel.interrupting(lambda: _interrupt(conn)), suppress(pg_errors.LockNotAvailable):
         with conn.transaction():
             conn.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(f"{wait}s"))
             conn.execute("SET LOCAL statement_timeout = 0")  # a role's own may be shorter
-            conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", key)
+            conn.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"])
         cancel.check(f"target {target}")
         return True
     return False
@@ -495,6 +584,14 @@ def _lock(
 def _note(again: Again) -> None:
     met = redact(again.error.met)
     log.warning("%s; connecting again in %.1f s", met, again.seconds)
+
+
+def _try_lock(conn: psycopg.Connection[Any], target: TargetName) -> bool:
+    """Take the lock that a run holds as long as its session lives, if nobody has it."""
+    row = conn.execute(
+        "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _parts(conninfo: str) -> dict[str, Any]:

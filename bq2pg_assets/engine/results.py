@@ -45,7 +45,8 @@ class Progress:
 class SyncResult:
     """What a run did. Times in seconds, sizes in bytes, `cost` in US dollars.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken. `resumed_from` says whose
+    export was used, None where it was the run's own.
     """
 
     table: str
@@ -73,6 +74,7 @@ class SyncResult:
     target_rows: int | None = None
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
     schema_changes: tuple[SchemaChange, ...] = ()
+    resumed_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

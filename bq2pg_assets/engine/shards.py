@@ -7,6 +7,8 @@ BigQuery, PostgreSQL, encoding.
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Any
 from uuid import uuid4
 
@@ -27,11 +29,23 @@ BATCH_ROWS = 8_192
 REQUEST_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class PrefixLeft:
+    """An attempt's prefix that has objects. `run` is the attempt's slug, `bytes` their size."""
+
+    uri: str
+    table: str
+    run: str
+    bytes: int
+    newest: datetime
+
+
 class GcsShards:
     """The exported shards in one bucket, below the folder bq2pg/."""
 
     def __init__(self, client: Client, *, bucket: str) -> None:
         self.client, self.name = client, bucket.removeprefix("gs://").strip("/")
+        self.root = f"gs://{self.name}/{ROOT}/"
         self._where = f"bucket {self.name}"
 
     def prefix(self, table: str, run: RunId) -> str:
@@ -39,7 +53,7 @@ class GcsShards:
 
         Exporting onto an earlier prefix would leave the earlier export's extra shards in it.
         """
-        return f"gs://{self.name}/{ROOT}/{table}/{run.slug}/"
+        return f"{self.root}{table}/{run.slug}/"
 
     def list(self, prefix: str) -> tuple[Shard, ...]:
         """The objects below `prefix`, largest first, so that parallel workers end together."""
@@ -51,6 +65,28 @@ class GcsShards:
             )
         found = [Shard(f"gs://{self.name}/{b.name}", b.size, b.generation) for b in blobs]
         return tuple(sorted(found, key=lambda s: (-s.size, s.uri)))
+
+    def prefixes(self) -> tuple[PrefixLeft, ...]:
+        """The prefixes of all attempts that have objects. Raises StorageError."""
+        with storage_errors(self._where):
+            blobs = list(
+                self.client.list_blobs(self.name, prefix=f"{ROOT}/", timeout=REQUEST_SECONDS)
+            )
+        found: dict[tuple[str, str], list[Any]] = {}
+        for blob in blobs:
+            parts = blob.name.split("/")
+            if len(parts) >= 4:  # bq2pg, table, attempt, object
+                found.setdefault((parts[1], parts[2]), []).append(blob)
+        return tuple(
+            PrefixLeft(
+                f"{self.root}{table}/{run}/",
+                table,
+                run,
+                sum(blob.size for blob in own),
+                max(blob.updated for blob in own),
+            )
+            for (table, run), own in found.items()
+        )
 
     @contextmanager
     def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator["ParquetShard"]:

@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS {} (
   seconds            double precision,
   phases             jsonb,
   job_id             text,
+  location           text,
   bytes_processed    bigint,
   bytes_billed       bigint,
   cost               double precision,
@@ -66,7 +67,14 @@ CREATE TABLE IF NOT EXISTS {} (
   error              text,
   nul_bytes          jsonb,
   schema_changes     jsonb,
-  shape              text
+  shape              text,
+  prefix             text,
+  stage              text,
+  fingerprint        text,
+  exported_at        timestamptz,
+  snapshot_at        timestamptz,
+  expected_rows      bigint,
+  resumed_from       text
 )"""
 
 FINISH = """
@@ -86,10 +94,9 @@ FROM {} h WHERE h.outcome <> 'resumed' ORDER BY h.target, h.id DESC"""
 
 # Columns that tables made by an earlier version lack.
 ADDED = (
-    "source text",
-    "cursor_column text",
-    "nul_bytes jsonb",
-    "schema_changes jsonb",
+    *("source text", "cursor_column text", "nul_bytes jsonb", "schema_changes jsonb"),
+    *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
+    *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
 )
 COMPLETE = f"""
@@ -125,7 +132,7 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
     One at a time: IF NOT EXISTS does not keep two sessions from creating the same table at once.
     """
     has_state = _exists(conn, "SELECT to_regclass(%s)", _quoted(target_schema, STATE))
-    if has_state and _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
+    if has_state and is_complete(conn, own_schema):
         return
     conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
     for schema in dict.fromkeys((target_schema, own_schema)):
@@ -136,6 +143,11 @@ def ensure(conn: Connection[Any], *, target_schema: str, own_schema: str) -> Non
     conn.execute(sql.SQL(CREATE_HISTORY).format(history))
     for column in ADDED:
         conn.execute(sql.SQL(f"ALTER TABLE {{}} ADD COLUMN IF NOT EXISTS {column}").format(history))
+
+
+def is_complete(conn: Connection[Any], own_schema: str) -> bool:
+    """Whether sync_history is there with all its columns."""
+    return _exists(conn, COMPLETE, _quoted(own_schema, HISTORY))
 
 
 def read_cursor(conn: Connection[Any], target: TargetName) -> State:
@@ -153,7 +165,7 @@ def read_cursor(conn: Connection[Any], target: TargetName) -> State:
 
 def read_origin(conn: Connection[Any], own_schema: str, target: TargetName) -> Origin | None:
     """What the last load of `target` read, as far as it is recorded."""
-    if not _exists(conn, COMPLETE, _quoted(own_schema, HISTORY)):
+    if not is_complete(conn, own_schema):
         return None
     row = conn.execute(
         sql.SQL(
@@ -184,13 +196,7 @@ def begin(
     Only called under the target's lock, so a running row of this target has no living owner.
     """
     history = _table(own_schema, HISTORY)
-    conn.execute(
-        sql.SQL(
-            "UPDATE {} SET outcome = %s, finished_at = clock_timestamp(), "
-            "error = 'the process ended without a word' WHERE target = %s AND outcome = %s"
-        ).format(history),
-        [Outcome.KILLED, str(target), Outcome.RUNNING],
-    )
+    mark_killed(conn, own_schema, target)
     row = conn.execute(
         sql.SQL(
             "INSERT INTO {} (run_id, attempt, launcher, table_name, target, outcome) "
@@ -200,6 +206,17 @@ def begin(
     ).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def mark_killed(conn: Connection[Any], own_schema: str, target: TargetName) -> None:
+    """Say of the attempts left running that they died. Only called under the target's lock."""
+    conn.execute(
+        sql.SQL(
+            "UPDATE {} SET outcome = %s, finished_at = clock_timestamp(), "
+            "error = 'the process ended without a word' WHERE target = %s AND outcome = %s"
+        ).format(_table(own_schema, HISTORY)),
+        [Outcome.KILLED, str(target), Outcome.RUNNING],
+    )
 
 
 def refuse(

@@ -7,16 +7,19 @@ exported objects and a staging table exist, and step 8 is one transaction.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import checks
+from bq2pg_assets.engine import checks, resume
 from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
-from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
+from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Store, copy_shards
 from bq2pg_assets.engine.model import (
     CursorValue,
+    DeadAttempt,
     Estimate,
     ExportWay,
     RunId,
@@ -49,7 +52,8 @@ def sync_table(
 
     `shards` is the bucket, None where there is none. Raises a Bq2pgError; the live table and its
     cursor are then as before. The exported objects and the staging table are removed in every
-    case but the death of the process.
+    case but two: the process died, or PostgreSQL failed in a way that may pass. Then the next run
+    goes on with them.
     """
     attempt = Attempt(
         table, run=run, cancel=cancel or CancelToken(), report=report, cost=source.cost
@@ -61,7 +65,6 @@ def sync_table(
         recorded(session, attempt),
     ):
         with attempt.phase("plan"):
-            session.drop_leftovers(cancel=attempt.cancel)  # of killed runs
             there, cursor = session.describe()  # 2 read the cursor
             plan, facts = _plan(  # 3 describe, 4 plan
                 table,
@@ -70,11 +73,16 @@ def sync_table(
                 cursor,
                 options=options,
                 has_bucket=shards is not None,
+                shards=shards,
+                dead=session.dead_attempt(
+                    within=table.resume, run_id=run.id if options.full_refresh else None
+                ),
                 run=run,
                 cancel=attempt.cancel,
             )
-            session.record_plan(plan)
             attempt.bytes_billed = plan.bytes_probed
+            session.drop_leftovers(cancel=attempt.cancel, but=plan.resumes)  # of dead runs
+            session.record_plan(plan)
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
         store = _store(plan, source, shards)
@@ -92,17 +100,24 @@ def _load(
 ) -> SyncResult:
     table, cancel = attempt.table, attempt.cancel
     planning.refuse_empty(table, plan.publish, rows=None if facts.streaming else facts.num_rows)
-    prefix = store.prefix(table.name, attempt.run)
+    resumes = plan.resumes.attempt if plan.resumes else None
+    prefix = resumes.prefix if resumes else store.prefix(table.name, attempt.run)
     with cleaned(session, store, prefix, attempt):  # 10 clean, whatever happens
         with attempt.phase("export"):  # 5 export
-            attempt.job_id = None if plan.direct else job_id(table.name, attempt.run, "export")
+            attempt.exports(plan, prefix, session=session, facts=facts)
             export = source.export(plan, prefix=prefix, run=attempt.run, cancel=cancel)
-            attempt.bytes_billed += export.bytes_billed
+            attempt.exported(plan, export)
             exported = store.list(export.place)
         with attempt.phase("copy"):  # 6 copy
-            session.create_stage(plan)
+            staged = session.create_stage(plan, exported)
             copied = copy_shards(
-                plan, exported, store=store, session=session, cancel=cancel, report=attempt.report
+                plan,
+                exported,
+                store=store,
+                session=session,
+                cancel=cancel,
+                report=attempt.report,
+                staged=staged,
             )
         with attempt.phase("verify"):  # 7 verify
             still = source.unchanged_rows(table, facts)
@@ -127,12 +142,15 @@ def plan_table(
     run: RunId,
     options: RunOptions = NO_OPTIONS,
     has_bucket: bool = True,
+    shards: GcsShards | None = None,
 ) -> tuple[SyncPlan, Estimate]:
     """Steps 2 to 4 without a lock and without writing anything, and what they would process.
 
-    `run` names the query that looks above the cursor; no attempt is recorded.
+    `run` names the query that looks above the cursor; no attempt is recorded. With `shards` an
+    export that a run would use again is looked for.
     """
     there, cursor = target.describe(table.target_name)
+    looks = shards is not None and not options.full_refresh
     plan, _ = _plan(
         table,
         source,
@@ -140,6 +158,8 @@ def plan_table(
         cursor,
         options=options,
         has_bucket=has_bucket,
+        shards=shards,
+        dead=target.dead_attempt(table.target_name, within=table.resume) if looks else None,
         run=run,
         cancel=CancelToken(),
     )
@@ -154,6 +174,8 @@ def _plan(
     *,
     options: RunOptions,
     has_bucket: bool,
+    shards: GcsShards | None,
+    dead: DeadAttempt | None,
     run: RunId,
     cancel: CancelToken,
 ) -> tuple[SyncPlan, SourceFacts]:
@@ -162,11 +184,26 @@ def _plan(
     intent = planning.decide(
         table, facts=facts, columns=columns, target=there, cursor_value=cursor, options=options
     )
+    above = intent.cursor if intent.probes else None
+    make = partial(
+        planning.make_plan,
+        table,
+        facts=facts,
+        columns=columns,
+        target=there,
+        intent=intent,
+        options=options,
+        has_bucket=has_bucket,
+    )
+    if dead is not None and shards is not None:
+        plan = resume.resumed(dead, above, make, source=source, shards=shards)
+        if plan is not None:
+            return plan, replace(facts, modified_at=dead.source_modified_at)
     probe = None
-    if intent.probes and intent.cursor is not None:
+    if above is not None:
         probe = source.probe(
             facts,
-            intent.cursor,
+            above,
             table=table,
             where=options.where,
             limit=options.limit,
@@ -174,17 +211,7 @@ def _plan(
             run=run,
             cancel=cancel,
         )
-    plan = planning.make_plan(
-        table,
-        facts=facts,
-        columns=columns,
-        target=there,
-        intent=intent,
-        options=options,
-        probe=probe,
-        has_bucket=has_bucket,
-    )
-    return plan, facts
+    return make(probe=probe), facts
 
 
 def _store(plan: SyncPlan, source: BigQuerySource, shards: GcsShards | None) -> Store:

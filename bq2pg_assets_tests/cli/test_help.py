@@ -36,7 +36,7 @@ def test_every_command_and_every_option_has_help(path: str) -> None:
 
 def test_the_commands_are_these() -> None:
     assert set(ALL) - {""} == {
-        *("sync", "plan", "status", "resume", "check", "local"),
+        *("sync", "plan", "status", "resume", "check", "clean", "local"),
         *(f"local {name}" for name in ("up", "down", "reset", "seed", "advance", "env")),
         *("local status", "local demo"),
     }

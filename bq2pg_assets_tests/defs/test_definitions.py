@@ -94,7 +94,7 @@ def test_a_table_beside_the_demos_folder_is_loaded_without_the_demo(tmp_path: Pa
     (tmp_path / "orders.yaml").write_text("source: shop.orders\nschedule: 0 6 * * *\n")
     keys, schedules = _loaded(BQ2PG_ENV="production", BQ2PG_TABLES=str(tmp_path))
     assert keys == {"public/orders"}
-    assert len(schedules) == 1
+    assert schedules == {"orders_schedule", "bq2pg_clean_nightly"}
 
 
 class TestBadFile:

@@ -93,7 +93,9 @@ def test_a_target_that_is_no_table_is_refused(world: World, create: str, says: s
     world.no_leftovers()
 
 
-@pytest.mark.parametrize("target", ["sync_state", "bq2pg.sync_history", "other.sync_state"])
+@pytest.mark.parametrize(
+    "target", ["sync_state", "bq2pg.sync_history", "bq2pg.staged_shards", "other.sync_state"]
+)
 def test_bq2pgs_own_tables_are_no_targets(loaded: World, target: str) -> None:
     query = "SELECT 'x' AS table_name, DATETIME '2024-01-01 00:00:00' AS last_synced_at"
     refused(

@@ -12,7 +12,7 @@ import pytest
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, LockedError, SourceError, VerifyError
 from bq2pg_assets.engine.model import Outcome, RunId
-from bq2pg_assets_tests.integration.helpers import Gate, World, background, moment
+from bq2pg_assets_tests.integration.helpers import Gate, World, background, moment, until
 
 QUERY = "SELECT {} AS id, TIMESTAMP '2024-01-0{} 00:00:00+00' AS max_ingested_at"
 FIRST, BOTH = QUERY.format(1, 1), f"{QUERY.format(1, 1)} UNION ALL {QUERY.format(2, 2)}"
@@ -143,7 +143,7 @@ def test_the_attempt_of_a_run_whose_session_was_cut_is_recorded_over_another_one
     assert isinstance(error.__cause__, psycopg.OperationalError)
     assert error.retryable
     assert [row["outcome"] for row in world.history()] == ["failed"]
-    world.no_leftovers()
+    until(lambda: world.locks() == 0, "the advisory lock to be released")
 
 
 def test_a_failure_after_the_export_tells_the_job_and_what_it_billed(world: World) -> None:

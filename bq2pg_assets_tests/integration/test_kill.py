@@ -24,7 +24,9 @@ AFTER = f"{BEFORE} UNION ALL SELECT x, TIMESTAMP '2024-01-02 00:00:00+00' FROM U
 
 
 @contextmanager
-def victim(world: World, *, hold: str, **table: Any) -> Iterator["subprocess.Popen[str]"]:
+def victim(
+    world: World, *, hold: str, shards: int = 0, **table: Any
+) -> Iterator["subprocess.Popen[str]"]:
     """A process that syncs and is killed when the block ends."""
     given = {
         "project": world.client.project,
@@ -34,6 +36,7 @@ def victim(world: World, *, hold: str, **table: Any) -> Iterator["subprocess.Pop
         "dataset": world.dataset,
         "dsn": world.dsn,
         "hold": hold,
+        "shards": shards,
         "table": table,
     }
     command = [sys.executable, "-m", f"{__package__}.victim", json.dumps(given)]

@@ -1,6 +1,7 @@
 """A process that runs one sync and stops where it is told to, so that test_kill.py can kill it.
 
-Run as a module with one JSON argument: the addresses, the table, and `hold`, the phase to stay in.
+Run as a module with one JSON argument: the addresses, the table, `hold`, the phase to stay in,
+and `shards`, how many are to be copied before it stays in "copy".
 """
 
 import json
@@ -17,8 +18,11 @@ from bq2pg_assets_tests.integration.helpers import World
 
 def main(given: dict[str, Any]) -> None:
     def stay(progress: Progress) -> None:
-        # Within "copy" only after a shard was copied: rows are staged then.
-        if progress.phase == given["hold"] and (progress.phase != "copy" or progress.rows):
+        # Within "copy" only after rows were sent and so many shards were copied, unless it is -1.
+        reached = progress.phase != "copy" or (
+            progress.shards_done >= given["shards"] and (progress.rows or given["shards"] < 0)
+        )
+        if progress.phase == given["hold"] and reached:
             sys.stdout.write("holding\n")
             sys.stdout.flush()
             threading.Event().wait()

@@ -16,13 +16,14 @@ from bq2pg_assets_tests.fakes import Row
 from bq2pg_assets_tests.unit.world import NEW, OLD, World
 
 PLAN = [
-    *["target.lock", "session.drop_leftovers", "session.describe"],
-    *["source.describe", "source.probe", "session.record_plan"],
+    *["target.lock", "session.describe", "session.dead_attempt"],
+    *["source.describe", "source.probe", "session.drop_leftovers", "session.record_plan"],
 ]
 COPY = ["shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.piece", "sink.copied"]
 UNTIL_PUBLISHED = [
     *PLAN,
-    *["source.export", "shards.list", "session.create_stage", "session.copying"],
+    *["session.record_export", "source.export", "shards.list", "session.create_stage"],
+    "session.copying",
     *[*COPY, "shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.copied"],
     *["source.unchanged_rows", "session.count_nulls", "session.publish"],
 ]
@@ -218,3 +219,48 @@ def test_planning_takes_no_lock_and_writes_nothing() -> None:
         *["target.describe", "source.describe", "source.probe", "source.estimate"]
     ]
     assert len(world.target.history) == 1
+
+
+@pytest.mark.parametrize("step", ["sink.copied", "session.count_nulls", "session.publish"])
+def test_what_postgresql_failed_to_take_is_gone_on_with(step: str) -> None:
+    world = World()
+    error = TargetError("x", met="a", expected="b", way_out="c", retryable=True)
+    world.journal.fail_at(step, error)
+    with pytest.raises(TargetError):
+        world.sync()
+    world.assert_untouched()
+    assert len(world.shards.objects) == 2
+    assert "session.drop_stage" not in world.journal.calls
+
+    world.journal.forget()
+    result = world.sync()
+    calls = world.journal.calls
+    assert "source.probe" not in calls
+    assert calls.count("shards.open") == (2 if step == "sink.copied" else 0)
+    assert (result.rows, result.shards, result.bytes_billed) == (3, 2, 0)
+    assert result.resumed_from is not None
+    assert world.target.live == OLD + NEW
+    world.assert_clean()
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "changes"),
+    [
+        ("session.publish", TargetError("x", met="a", expected="b", way_out="c"), {}),
+        ("shards.open", StorageError("x", met="a", expected="b", way_out="c", retryable=True), {}),
+        (
+            "session.publish",
+            TargetError("x", met="a", expected="b", way_out="c", retryable=True),
+            {"resume": 0},
+        ),
+    ],
+    ids=["final", "of the bucket", "switched off"],
+)
+def test_what_no_retry_can_use_is_removed(
+    step: str, error: Exception, changes: dict[str, int]
+) -> None:
+    world = World(**changes)
+    world.journal.fail_at(step, error)
+    with pytest.raises(type(error)):
+        world.sync()
+    world.assert_clean()
