@@ -35,10 +35,18 @@ Where = Annotated[
         "Needs --full-refresh too where it would replace rows by fewer.",
     ),
 ]
+AllowShrink = Annotated[
+    bool,
+    typer.Option(
+        "--allow-shrink", help="Let more rows go than max_shrink and max_deletes allow, this once."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
-def run_options(*, full_refresh: bool, limit: int | None, where: str | None) -> RunOptions:
+def run_options(
+    *, full_refresh: bool, limit: int | None, where: str | None, allow_shrink: bool = False
+) -> RunOptions:
     """What the options say to the engine. Raises ConfigError."""
     if where is not None and not where.strip():
         # Likely a shell variable that is not set: every row would be loaded instead of some.
@@ -48,4 +56,6 @@ def run_options(*, full_refresh: bool, limit: int | None, where: str | None) -> 
             expected="a BigQuery condition",
             way_out="Write one, or leave --where out.",
         )
-    return RunOptions(full_refresh=full_refresh, limit=limit, where=where)
+    return RunOptions(
+        full_refresh=full_refresh, limit=limit, where=where, allow_shrink=allow_shrink
+    )

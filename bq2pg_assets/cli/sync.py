@@ -22,6 +22,7 @@ def sync(
     full_refresh: options.FullRefresh = False,
     limit: options.Limit = None,
     where: options.Where = None,
+    allow_shrink: options.AllowShrink = False,
 ) -> None:
     """Copy tables from BigQuery to PostgreSQL now, one after another.
 
@@ -31,7 +32,9 @@ def sync(
     from bq2pg_assets.config.load import load_tables
     from bq2pg_assets.settings import load_settings
 
-    wanted = options.run_options(full_refresh=full_refresh, limit=limit, where=where)
+    wanted = options.run_options(
+        full_refresh=full_refresh, limit=limit, where=where, allow_shrink=allow_shrink
+    )
     settings = load_settings()
     loaded = load_tables(settings.tables, environment=settings.env)
     chosen = select(tables or (), everything=everything, loaded=loaded)

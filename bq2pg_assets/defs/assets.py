@@ -51,6 +51,10 @@ class SyncRunConfig(dg.Config):
         description="A BigQuery condition that narrows this run, for example country = 'NZ'. "
         "Needs full_refresh too where it would replace rows by fewer.",
     )
+    allow_shrink: bool = Field(
+        default=False,
+        description="Let more rows go than max_shrink and max_deletes allow, this once.",
+    )
 
 
 def build_sync_asset(
@@ -156,6 +160,7 @@ class _Run:
                 full_refresh=self._config.full_refresh,
                 limit=self._config.limit,
                 where=self._config.where,
+                allow_shrink=self._config.allow_shrink,
             )
         except ValueError as error:
             raise ConfigError(

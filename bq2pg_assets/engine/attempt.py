@@ -113,6 +113,7 @@ class Attempt:
             # A partial run is not up to that change: some rows may be left out.
             source_modified_at=None if plan.where or plan.limit else facts.modified_at,
             nul_bytes=copied.nul_bytes if copied else {},
+            row_counts={"null_cursor": plan.null_cursors} if plan.null_cursors else {},
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:

@@ -45,7 +45,9 @@ class Progress:
 class SyncResult:
     """What a run did. Times in seconds, sizes in bytes, `cost` in US dollars.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken. `row_counts` tells what
+    became of rows where that is more than `rows`: duplicates, inserted, updated, deleted, closed,
+    null_cursor.
     """
 
     table: str
@@ -73,6 +75,7 @@ class SyncResult:
     target_rows: int | None = None
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
     schema_changes: tuple[SchemaChange, ...] = ()
+    row_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ exported objects and a staging table exist, and step 8 is one transaction.
 from collections.abc import Callable
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import checks
+from bq2pg_assets.engine import checks, guards
 from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
@@ -89,7 +89,7 @@ def _load(
     session: TargetSession,
 ) -> SyncResult:
     table, cancel = attempt.table, attempt.cancel
-    planning.refuse_empty(table, plan.publish, rows=None if facts.streaming else facts.num_rows)
+    guards.refuse_empty(table, plan, rows=None if facts.streaming else facts.num_rows)
     prefix = store.prefix(table.name, attempt.run)
     with cleaned(session, store, prefix, attempt):  # 10 clean, whatever happens
         with attempt.phase("export"):  # 5 export
@@ -105,7 +105,7 @@ def _load(
         with attempt.phase("verify"):  # 7 verify
             still = source.unchanged_rows(table, facts)
             checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
-            planning.refuse_empty(table, plan.publish, rows=copied.rows)
+            guards.refuse_empty(table, plan, rows=copied.rows)
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )
@@ -161,10 +161,10 @@ def _plan(
         table, facts=facts, columns=columns, target=there, cursor_value=cursor, options=options
     )
     probe = None
-    if intent.probes and intent.cursor is not None:
+    if intent.probes and intent.looked is not None:
         probe = source.probe(
             facts,
-            intent.cursor,
+            intent.looked,
             table=table,
             where=options.where,
             limit=options.limit,
