@@ -13,7 +13,8 @@ MESSAGES = [
     # the wording of fields
     (
         "mode: appendd",
-        "mode: 'appendd' is not one of append, merge, mirror, replace, scd2, snapshot; did you mean append?",
+        "mode: 'appendd' is not one of append, merge, "
+        "mirror, replace, scd2, snapshot; did you mean append?",
     ),
     ("mode: on", "mode: on is not one of append, merge, mirror, replace, scd2, snapshot"),
     ("automation: always", "automation: 'always' is not on_source_change"),
@@ -142,7 +143,8 @@ def test_an_error_reads_as_where_met_expected_and_the_lines_to_correct(tmp_path:
     assert str(problem.error) == (
         f"{tmp_path}/flights.yaml: 1 problem; expected tables that can be loaded. "
         "Correct this (docs/configuration.md):\n"
-        "  flights.yaml:2: mode: 'appendd' is not one of append, merge, mirror, replace, scd2, snapshot; "
+        "  flights.yaml:2: mode: 'appendd' is not one of append, merge, "
+        "mirror, replace, scd2, snapshot; "
         "did you mean append?"
     )
     assert not problem.error.retryable

@@ -90,7 +90,7 @@ REFUSED: list[
         *(MERGE | {"columns": {"id": {"exclude": True}}}, OURS, PLAIN, FACTS),
         *(ConfigError, "key id is not among the columns"),
     ),
-    (MERGE, replace(OURS, unique_keys=()), PLAIN, FACTS, TargetError, r"ADD PRIMARY KEY \(id\)"),
+    (MERGE, replace(OURS, unique_keys=()), PLAIN, FACTS, TargetError, r'ADD PRIMARY KEY \("id"\)'),
     (
         *(MERGE, replace(OURS, unique_keys=(frozenset({"id", "at"}),)), PLAIN, FACTS),
         *(TargetError, r"no unique index on \(id\)"),
