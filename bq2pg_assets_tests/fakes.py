@@ -335,6 +335,11 @@ class FakeSession:
         at = {"id": 0, "at": 1}
         return len(rows), [sum(r[at[c]] is None for r in rows) for c in columns]
 
+    def count_shrink(self, plan: SyncPlan, *, cancel: CancelToken) -> tuple[int, int]:
+        self.journal("session.count_shrink")
+        before = len(self.database.live or ())
+        return before, max(0, before - len(self.database.stages[self.stage.table]))
+
     def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
         staged = list(self.database.stages[self.stage.table])
         self.journal("session.publish")

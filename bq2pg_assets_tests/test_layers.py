@@ -28,6 +28,7 @@ LAYERS: list[tuple[str, ...]] = [
         ("engine.wire", "engine.nested", "engine.nul"),
         ("engine.typemap",),
         ("engine.postgres_sql",),
+        ("engine.publish_sql", "engine.guards"),
     ],
     *[
         ("engine.export_sql", "engine.evolve"),
@@ -54,6 +55,8 @@ PURE = (
     "typemap",
     "export_sql",
     "postgres_sql",
+    "publish_sql",
+    "guards",
     "encode",
     "wire",
     "nested",
@@ -159,7 +162,7 @@ def test_a_pure_module_touches_no_client_no_environment_and_no_clock(module: str
     assert {n for n in names if n.partition(".")[0] in IMPURE} == set()
     psycopg = {n for n in names if n.partition(".")[0] == "psycopg"}
     assert psycopg <= {"psycopg", "psycopg.sql"}
-    below = {"engine.errors", "engine.model", *(f"engine.{p}" for p in PURE)}
+    below = {"engine.errors", "engine.model", "engine.results", *(f"engine.{p}" for p in PURE)}
     assert {o for o in own_imports(f"engine.{module}") if top(o) != "config"} <= below
     called = {n.attr for n in ast.walk(MODULES[f"engine.{module}"]) if isinstance(n, ast.Attribute)}
     assert called & (CLOCKS | {"environ"}) == set()

@@ -45,11 +45,22 @@ Wait = Annotated[
         show_default=False,
     ),
 ]
+AllowShrink = Annotated[
+    bool,
+    typer.Option(
+        "--allow-shrink", help="Let more rows go than max_shrink and max_deletes allow, this once."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 def run_options(
-    *, full_refresh: bool, limit: int | None, where: str | None, wait: int = 0
+    *,
+    full_refresh: bool,
+    limit: int | None,
+    where: str | None,
+    wait: int = 0,
+    allow_shrink: bool = False,
 ) -> RunOptions:
     """What the options say to the engine. Raises ConfigError."""
     if where is not None and not where.strip():
@@ -60,4 +71,6 @@ def run_options(
             expected="a BigQuery condition",
             way_out="Write one, or leave --where out.",
         )
-    return RunOptions(full_refresh=full_refresh, limit=limit, where=where, wait=wait)
+    return RunOptions(
+        full_refresh=full_refresh, limit=limit, where=where, wait=wait, allow_shrink=allow_shrink
+    )

@@ -24,6 +24,7 @@ def plan(
     full_refresh: options.FullRefresh = False,
     limit: options.Limit = None,
     where: options.Where = None,
+    allow_shrink: options.AllowShrink = False,
     verbose: Verbose = False,
     as_json: options.Json = False,
 ) -> None:
@@ -36,7 +37,9 @@ def plan(
     from bq2pg_assets.config.load import load_tables
     from bq2pg_assets.settings import load_settings
 
-    wanted = options.run_options(full_refresh=full_refresh, limit=limit, where=where)
+    wanted = options.run_options(
+        full_refresh=full_refresh, limit=limit, where=where, allow_shrink=allow_shrink
+    )
     settings = load_settings()
     loaded = load_tables(settings.tables, environment=settings.env)
     chosen = select(tables or (), everything=everything, loaded=loaded)

@@ -10,13 +10,17 @@ from typing import Any
 
 from bq2pg_assets.cli import wording
 from bq2pg_assets.engine.errors import Bq2pgError
-from bq2pg_assets.engine.model import Column, Estimate, ExportWay, Mode, SyncPlan
+from bq2pg_assets.engine.model import Column, Estimate, ExportWay, Guard, Mode, SyncPlan
 
 QUERY_WIDTH = 90
 PUBLISH = {
     Mode.REPLACE: "replace: all rows anew, in one transaction",
     Mode.APPEND: "append: the new rows are added",
     Mode.MERGE: "merge: rows are inserted or updated by ({key})",
+    Mode.MIRROR: "mirror: rows that differ are inserted or updated by ({key})",
+    Mode.SNAPSHOT: "snapshot: all rows are added, with the time in {own.snapshot}",
+    Mode.SCD2: "scd2: versions by ({key}) are closed and opened, in {own.valid_from} and "
+    "{own.valid_to}",
 }
 WAY = {
     ExportWay.EXTRACT: "extract job",
@@ -44,11 +48,15 @@ def plan_lines(plan: SyncPlan, estimate: Estimate, *, verbose: bool) -> list[str
         facts.append(("outcome", "nothing new: a sync would start no export"))
     else:
         facts += [
-            ("publish", PUBLISH[plan.publish].format(key=", ".join(plan.key)) + _creation(plan)),
+            ("publish", _publish(plan) + _creation(plan)),
             ("way out", f"{WAY[plan.way]} ({plan.reason})"),
             ("expects", _expects(plan)),
             ("price", _price(plan, estimate)),
         ]
+        if plan.guard is not None:
+            facts.append(("guard", _guard(plan.guard)))
+    if plan.null_cursors:
+        facts.append(("no cursor", _without_cursor(plan)))
     if plan.cursor is not None and not plan.nothing_new:
         facts.append(("cursor", f"{plan.cursor.column} {CURSOR_AFTER[plan.cursor_after]}"))
     later = ", with the next rows" if plan.nothing_new else ""
@@ -100,8 +108,35 @@ def _window(plan: SyncPlan) -> str:
     if plan.window is None or plan.cursor is None:
         return "all rows"
     column, low, high = plan.cursor.column, plan.window.low, plan.window.high
+    lower = f" above {wording.moment(low)}" if low is not None else ""
     upper = f" up to {wording.moment(high)}" if high is not None else ""
-    return f"{column} above {wording.moment(low)}{upper}"
+    nulls = " or NULL" if plan.window.nulls else ""
+    return f"{column}{lower}{upper}{nulls}" if lower or upper else f"{column} not NULL"
+
+
+def _publish(plan: SyncPlan) -> str:
+    says = PUBLISH[plan.publish].format(key=", ".join(plan.key), own=plan.own)
+    if not plan.publish.by_key or plan.publish is Mode.MERGE or plan.creates_target:
+        return says
+    if not plan.whole and not plan.full_refresh:
+        return f"{says}; rows that are gone stay, for not all are read"
+    if plan.publish is Mode.SCD2:
+        return f"{says}; those that are gone are closed"
+    soft = plan.deletes == "soft" and not plan.full_refresh
+    marked = f"get the time in {plan.own.deleted}" if soft else "are deleted"
+    return f"{says}, those that are gone {marked}; every run reads all rows"
+
+
+def _guard(guard: Guard) -> str:
+    if guard.allowed:
+        return f"none: allow_shrink overrides {guard.rule}"
+    return f"refused when more than {guard.limit:.4g} of the rows would go ({guard.rule})"
+
+
+def _without_cursor(plan: SyncPlan) -> str:
+    count = wording.plural(plan.null_cursors or 0, "row")
+    read = plan.window is None or plan.window.nulls
+    return f"{count} with NULL in it {'are read' if read else 'are left out'}"
 
 
 def _creation(plan: SyncPlan) -> str:

@@ -23,6 +23,7 @@ def sync(
     limit: options.Limit = None,
     where: options.Where = None,
     wait: options.Wait = 0,
+    allow_shrink: options.AllowShrink = False,
 ) -> None:
     """Copy tables from BigQuery to PostgreSQL now, one after another.
 
@@ -32,7 +33,9 @@ def sync(
     from bq2pg_assets.config.load import load_tables
     from bq2pg_assets.settings import load_settings
 
-    wanted = options.run_options(full_refresh=full_refresh, limit=limit, where=where, wait=wait)
+    wanted = options.run_options(
+        full_refresh=full_refresh, limit=limit, where=where, wait=wait, allow_shrink=allow_shrink
+    )
     settings = load_settings()
     loaded = load_tables(settings.tables, environment=settings.env)
     chosen = select(tables or (), everything=everything, loaded=loaded)

@@ -11,6 +11,7 @@ import math
 import re
 import zoneinfo
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +21,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     TypeAdapter,
     ValidationError,
@@ -36,6 +38,21 @@ NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SOURCE = re.compile(r"^(?:(?P<project>[^.`\s]+)\.)?(?P<dataset>[^.`\s]+)\.(?P<table>[^.`\s]+)$")
 IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 BYTE_SIZE = TypeAdapter(ByteSize)
+DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# What has a meaning in some modes only: named for another one, it is a mistake.
+ONLY_IN = {
+    "lookback": ("merge", "scd2"),
+    "lag": ("append", "merge", "scd2"),
+    "null_cursor": ("append", "merge", "scd2"),
+    "null_keys": ("merge", "mirror", "scd2"),
+    "deletes": ("mirror",),
+    "deleted_column": ("mirror",),
+    "snapshot_column": ("snapshot",),
+    "valid_from_column": ("scd2",),
+    "valid_to_column": ("scd2",),
+}
+NEED_CURSOR = ("lookback", "lag", "null_cursor")
 
 
 def _tuple(value: Any) -> Any:
@@ -49,6 +66,22 @@ def _bytes(value: Any) -> Any:
         raise ValueError(
             f"{value!r} is not a size; write a number of bytes, or one with its unit: 50 GiB"
         ) from None
+
+
+def _duration(value: Any) -> timedelta:
+    found = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(
+            f"{value!r} is not a duration; write a whole number and its unit, one of s, m, h, d: "
+            "90m, 2h, 1d"
+        )
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def _pg_name(value: str) -> str:
+    if len(value.encode()) > 63 or "\0" in value:
+        raise ValueError(f"{value!r} is no column name of PostgreSQL: at most 63 bytes, no NUL")
+    return value
 
 
 def _scalar(value: Any) -> Any:
@@ -88,11 +121,20 @@ Size = Annotated[
     WithJsonSchema({"type": ["integer", "string"], "examples": ["50 GiB", 53687091200]}),
 ]
 
-Duration = Annotated[
+Seconds = Annotated[
     int,
     BeforeValidator(seconds),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["6h", 0]}),
 ]
+Duration = Annotated[
+    timedelta,
+    PlainValidator(_duration),
+    PlainSerializer(lambda value: f"{value.total_seconds():.0f}s", return_type=str),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{DURATION.pattern}$", "examples": ["90m", "2h", "1d"]}
+    ),
+]
+PgName = Annotated[str, Field(min_length=1), AfterValidator(_pg_name)]
 
 Scalar = Annotated[
     str | int | float | bool | None,
@@ -150,15 +192,42 @@ class TableConfig(_Model):
     target: str = ""
     """The PostgreSQL table: schema.table or table (then in schema public). Default: `name`.
     Quote a part that holds a dot: "my.schema".table."""
-    mode: Literal["replace", "append", "merge"] = "replace"
+    mode: Literal["replace", "append", "merge", "mirror", "snapshot", "scd2"] = "replace"
     """replace: all rows, each time. append: add the rows above the cursor. merge: insert or
-    update the rows above the cursor by key."""
+    update the rows above the cursor by key. mirror: read all rows, write those that differ, delete
+    those that are gone. snapshot: add all rows, each time, with the time. scd2: keep every version
+    of a row, with the times from and to which it held."""
     cursor: Text | None = "max_ingested_at"
-    """The TIMESTAMP, DATETIME or DATE column that grows with every change; append and merge
-    load only rows above the last value, so a row that comes later with an equal one is missed.
-    null with merge: every row, each time."""
+    """The TIMESTAMP, DATETIME or DATE column that grows with every change; append, merge and scd2
+    load only rows above the last value, so a row that comes later with an equal one is missed
+    unless lookback or lag covers it. null with merge and scd2: every row, each time. Of rows that
+    share a key the newest by it wins; mirror needs it for nothing else."""
+    lookback: Duration | None = None
+    """How far below the cursor merge and scd2 read again, for rows that come late: 90m, 2h, 1d."""
+    lag: Duration | None = None
+    """How far before BigQuery's clock append, merge and scd2 stop, so that rows still on their way
+    are not missed: 90m, 2h, 1d. Of a DATE only days that ended before then are read."""
+    null_cursor: Literal["include", "skip", "fail"] = "include"
+    """What becomes of rows whose cursor is NULL; they are counted in the metadata. include: full
+    loads read them, and so does every run of merge and scd2; a later run of append cannot. skip:
+    they are never read. fail: one stops the run."""
     key: Names = ()
-    """The columns that identify a row; needed by merge. Default: BigQuery's primary key."""
+    """The columns that identify a row; needed by merge, mirror and scd2. Default: BigQuery's
+    primary key."""
+    null_keys: Literal["refuse", "match"] = "refuse"
+    """What a NULL in the key means. refuse: the run stops and says how many there are. match: two
+    NULLs are equal, through a UNIQUE NULLS NOT DISTINCT index of PostgreSQL 15 or later."""
+    deletes: Literal["hard", "soft"] = "hard"
+    """What mirror does to rows that are gone from the source. hard: they are deleted. soft: they
+    stay, with the time in deleted_column."""
+    deleted_column: PgName = "deleted_at"
+    """The timestamptz column of the target in which deletes: soft says since when a row is gone."""
+    snapshot_column: PgName = "snapshot_at"
+    """The timestamptz column of the target in which snapshot says when a run read the row."""
+    valid_from_column: PgName = "valid_from"
+    """The timestamptz column of the target from which on scd2 saw the version."""
+    valid_to_column: PgName = "valid_to"
+    """The timestamptz column of the target from which on it no longer did; NULL: it holds."""
     include: Names | None = None
     """The only columns of the source that are copied; columns that an expression makes anew come
     on top. Default: all, later ones too."""
@@ -174,7 +243,12 @@ class TableConfig(_Model):
     widened and freed of NOT NULL with the rows that need it, never narrowed or dropped. freeze: the
     target stays as it is, new columns are not loaded. fail: the run is refused."""
     empty_source: Literal["fail", "allow"] = "fail"
-    """What a source without rows means when the whole table would be replaced."""
+    """What a source without rows means when it is read as a whole."""
+    max_shrink: float = Field(default=0.5, ge=0, le=1)
+    """The part of the target's rows that a full load may take away; it is refused above. 1: all."""
+    max_deletes: float = Field(default=0.5, ge=0, le=1)
+    """The part of the target's rows that mirror may delete and scd2 may close, in one run, because
+    they are gone from the source; it is refused above. 1: all."""
     export: Literal["auto", "extract", "export_data", "read_api"] = "auto"
     """The way out of BigQuery. auto: the cheapest through the bucket that is right for the table;
     read_api where no bucket is configured. read_api: Arrow streams, which need none."""
@@ -185,7 +259,7 @@ class TableConfig(_Model):
     Default: 1 TiB."""
     parallelism: int = Field(default=2, ge=1, le=16)
     """How many shards are copied at once, each over its own connection."""
-    resume: Duration = 6 * 3600
+    resume: Seconds = 6 * 3600
     """How old an attempt's finished export may be for the next one to use it when the attempt was
     killed or PostgreSQL failed, in seconds or as "6h". 0: every attempt exports. Default: 6h."""
     schedule: Annotated[str, AfterValidator(_cron)] | None = None
@@ -199,7 +273,7 @@ class TableConfig(_Model):
     circuit_breaker: int | None = Field(default=5, ge=1)
     """After so many failed runs in a row schedules and the sensor leave the table out for
     `cool_down`; then one run is the trial. A person's runs are never left out. null: off."""
-    cool_down: Duration = 3600
+    cool_down: Seconds = 3600
     """How long after its last failure a table is left out, in seconds or as "30 min", "1 h"."""
     group: Text = "bigquery"
     """The asset group in Dagster."""
@@ -226,8 +300,8 @@ class TableConfig(_Model):
 
     @property
     def cursor_column(self) -> str | None:
-        """The cursor's column, or None when every run loads all rows."""
-        return None if self.mode == "replace" else self.cursor
+        """The cursor's column, or None where the mode has no use for one."""
+        return None if self.mode in ("replace", "snapshot") else self.cursor
 
     @property
     def source_parts(self) -> tuple[str | None, str, str]:
@@ -272,6 +346,7 @@ def combination_problems(table: TableConfig) -> Iterator[tuple[str, str]]:
         yield "source", f"{table.source!r} is not dataset.table or project.dataset.table"
     if table.mode == "append" and table.cursor is None:
         yield "cursor", "append adds rows above a cursor: name its column, or use mode: replace"
+    yield from _mode_problems(table)
     # In a table with other mistakes the columns are as the YAML gives them.
     columns = {name: ColumnConfig.model_validate(c) for name, c in table.columns.items()}
     for name in table.include or ():
@@ -283,3 +358,19 @@ def combination_problems(table: TableConfig) -> Iterator[tuple[str, str]]:
         parse_target(table.target or table.name)
     except ValueError as error:
         yield "target", str(error)
+
+
+def _mode_problems(table: TableConfig) -> Iterator[tuple[str, str]]:
+    """What the mode has no use for, or needs."""
+    given = [n for n in ONLY_IN if getattr(table, n) != TableConfig.model_fields[n].default]
+    for name in given:
+        modes = ONLY_IN[name]
+        if table.mode not in modes:
+            listed = " and ".join(filter(None, (", ".join(modes[:-1]), modes[-1])))
+            yield name, f"{name} is for mode {listed}, not {table.mode}: remove it"
+        elif name in NEED_CURSOR and table.cursor is None:
+            yield name, f"{name} counts from a cursor, and cursor is null: remove one of them"
+        elif name == "deleted_column" and table.deletes == "hard":
+            yield name, "deleted_column is for deletes: soft: add that, or remove it"
+    if table.valid_from_column == table.valid_to_column:
+        yield "valid_to_column", "valid_from_column and valid_to_column need two names"

@@ -55,6 +55,10 @@ class SyncRunConfig(dg.Config):
         default=0,
         description="How many seconds to wait for another run of the same table.",
     )
+    allow_shrink: bool = Field(
+        default=False,
+        description="Let more rows go than max_shrink and max_deletes allow, this once.",
+    )
 
 
 def build_sync_asset(
@@ -169,6 +173,7 @@ class _Run:
                 limit=self._config.limit,
                 where=self._config.where,
                 wait=self._config.wait,
+                allow_shrink=self._config.allow_shrink,
             )
         except ValueError as error:
             raise ConfigError(

@@ -13,12 +13,14 @@ from collections.abc import Iterable, Iterator
 import dagster as dg
 
 from bq2pg_assets.engine.checks import NULLS, ROW_COUNT
+from bq2pg_assets.engine.guards import SHRINK
 from bq2pg_assets.engine.model import Outcome
 from bq2pg_assets.engine.results import Check, SyncResult
 
 DESCRIPTIONS = {
     ROW_COUNT: "As many rows arrived in PostgreSQL as BigQuery exported.",
     NULLS: "No NULL in the key, in REQUIRED columns and in those that not_null names.",
+    SHRINK: "No more rows go than max_shrink and max_deletes allow.",
 }
 
 

@@ -135,6 +135,7 @@ def _work(result: SyncResult) -> Metadata:
             {"nul_bytes": dg.MetadataValue.json(dict(result.nul_bytes))} if result.nul_bytes else {}
         ),
         **_changes(result.schema_changes),
+        **{f"rows/{word}": dg.MetadataValue.int(n) for word, n in result.row_counts.items()},
         **_texts(
             {
                 "cursor_before": _shown(result.cursor_before),
@@ -177,6 +178,7 @@ def _export(result: SyncResult, *, project: str) -> Metadata:
 def _options(options: RunOptions) -> Metadata:
     return {
         **({"full_refresh": dg.MetadataValue.bool(True)} if options.full_refresh else {}),
+        **({"allow_shrink": dg.MetadataValue.bool(True)} if options.allow_shrink else {}),
         **({} if options.limit is None else {"limit": dg.MetadataValue.int(options.limit)}),
         **_texts({"where": options.where}),
     }

@@ -139,6 +139,7 @@ class Attempt:
             source_modified_at=None if plan.where or plan.limit else facts.modified_at,
             nul_bytes=copied.nul_bytes if copied else {},
             resumed_from=str(plan.resumes.attempt) if plan.resumes else None,
+            row_counts={"null_cursor": plan.null_cursors} if plan.null_cursors else {},
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:

@@ -112,7 +112,12 @@ class BigQuerySource:
         Raises SourceError.
         """
         sql = export_sql.probe(
-            facts.sql, cursor, where=where, limit=limit, every_partition_of=every_partition_of
+            facts.sql,
+            cursor,
+            where=where,
+            limit=limit,
+            every_partition_of=every_partition_of,
+            lag=table.lag,
         )
         config = _query_config(table.name, run, max_bytes_billed=table.max_bytes_billed)
         own_id = job_id(table.name, run, "probe")
@@ -136,6 +141,7 @@ class BigQuerySource:
             rows=int(found["rows_above"]),
             at=found["at"],
             bytes_billed=int(job.total_bytes_billed or 0),
+            nulls=int(found["nulls"]),
         )
 
     def estimate(self, plan: SyncPlan) -> Estimate:

@@ -5,6 +5,7 @@ show these verdicts.
 """
 
 from bq2pg_assets.config.table import TableConfig
+from bq2pg_assets.engine import guards
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Copied
 from bq2pg_assets.engine.errors import VerifyError
@@ -67,7 +68,7 @@ def judge(
     staged, nulls = session.count_nulls([name for name, _ in columns], cancel=cancel)
     # An extract job does not count its rows; the footers of what it wrote do.
     exported = copied.in_shards if export.rows is None else export.rows
-    checks = (
+    checks: tuple[Check, ...] = (
         Check(
             ROW_COUNT,
             passed=staged == exported,
@@ -76,25 +77,34 @@ def judge(
         ),
         _judge_nulls([source for _, source in columns], nulls),
     )
+    out = (
+        "Correct the source, or change not_null, key, null_keys or null_cursor in the table's "
+        "YAML; nothing was published."
+    )
+    if plan.guard is not None and all(c.passed for c in checks):
+        before, gone = session.count_shrink(plan, cancel=cancel)
+        checks += (guards.judge_shrink(plan, before=before, gone=gone, staged=staged),)
+        out = guards.way_out(plan)
     failed = [c for c in checks if not c.passed]
     if failed:
         raise VerifyError(
             f"table {table.name}",
             met="; ".join(c.says for c in failed),
             expected="every check to pass",
-            way_out="Correct the source, or change not_null or key in the table's YAML; "
-            "nothing was published.",
+            way_out=out,
             checks=checks,
         )
     return checks
 
 
 def _never_null(table: TableConfig, plan: SyncPlan) -> list[tuple[str, str]]:
-    """The columns in which no NULL may be: asked for, REQUIRED, or part of the key."""
+    """The columns in which no NULL may be: asked for, REQUIRED, part of the key, or the cursor."""
+    asked = set(table.not_null)
+    if plan.cursor is not None and table.null_cursor == "fail":
+        asked.add(plan.cursor.column)
+    key = plan.key if plan.null_keys == "refuse" else ()
     return [
-        (c.name, c.source)
-        for c in plan.columns
-        if c.not_null or c.source in table.not_null or c.name in plan.key
+        (c.name, c.source) for c in plan.columns if c.not_null or c.source in asked or c.name in key
     ]
 
 

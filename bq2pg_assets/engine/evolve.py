@@ -151,7 +151,7 @@ class _Comparison:
         self, table: TableConfig, target: TargetFacts, *, publish: Mode, key: frozenset[str]
     ) -> None:
         self._table, self._target, self._key = table, target, key
-        self._policy, self._merges = table.schema_changes, publish is Mode.MERGE
+        self._policy, self._merges = table.schema_changes, publish.by_key
         self.problems: list[str] = []
 
     def columns(self, columns: Sequence[Column]) -> Iterable[SchemaChange]:

@@ -6,7 +6,7 @@ Names go through `quote`, values through `literal`; the one text taken as it is,
 condition, must parse as a single condition first.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import sqlglot
 from sqlglot import exp
@@ -72,26 +72,45 @@ def probe(
     where: str | None = None,
     limit: int | None = None,
     every_partition_of: str | None = None,
+    lag: timedelta | None = None,
 ) -> str:
-    """The highest cursor value above `cursor.value`, how many rows have one, and the time.
+    """The highest cursor value above `cursor.value`, how many rows have one, how many have none,
+    and the time. With `lag` values younger than that are not looked at.
 
     With `limit` only that many rows are looked at, lowest first: rows that share the highest
-    value are loaded together, so a window never splits them.
+    value are loaded together, so a window never splits them. Those without a value are left out.
     """
     column = quote(cursor.column)
-    conditions = [
-        *window_conditions(cursor, Window(cursor.value, None)),
-        *every_partition(every_partition_of),
-        *_grouped(where),
-    ]
-    rows = (
-        f"SELECT {column} AS c FROM {source_sql}"
-        f" WHERE {' AND '.join([*conditions, f'{column} IS NOT NULL'])}"
-    )
+    above = Window(cursor.value, None) if cursor.value is not None else None
+    window = window_conditions(cursor, above)
+    if lag is not None:
+        window.append(f"{column} <= {ago(lag, cursor.type)}")
+    if limit is not None:
+        window.append(f"{column} IS NOT NULL")
+    elif window:
+        window = [f"({' AND '.join(window)} OR {column} IS NULL)"]
+    conditions = [*window, *every_partition(every_partition_of), *_grouped(where)]
+    rows = f"SELECT {column} AS c FROM {source_sql}"
+    if conditions:
+        rows += f" WHERE {' AND '.join(conditions)}"
     if limit is not None:
         rows += f" ORDER BY {column} LIMIT {limit:d}"
-    looked = "MAX(c) AS high, COUNT(*) AS rows_above, CURRENT_TIMESTAMP() AS at"
+    looked = (
+        "MAX(c) AS high, COUNT(c) AS rows_above, COUNTIF(c IS NULL) AS nulls, "
+        "CURRENT_TIMESTAMP() AS at"
+    )
     return f"SELECT {looked} FROM ({rows})"
+
+
+def ago(lag: timedelta, kind: str) -> str:
+    """The highest cursor value of type `kind` that is `lag` old by BigQuery's clock.
+
+    A DATE is that old when its day ended before then.
+    """
+    moment = f"TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL {lag.total_seconds():.0f} SECOND)"
+    if kind == "DATE":
+        return f"DATE_SUB(DATE({moment}), INTERVAL 1 DAY)"
+    return f"DATETIME({moment})" if kind == "DATETIME" else moment
 
 
 def from_clause(source_sql: str, snapshot_at: datetime | None) -> str:
@@ -167,7 +186,10 @@ def columns_read(expression: str) -> tuple[str, ...]:
 
 
 def window_conditions(cursor: Cursor | None, window: Window | None) -> list[str]:
-    """`low < cursor` and `cursor <= high`, on the bare column so that partitions are pruned."""
+    """`low < cursor` and `cursor <= high`, on the bare column so that partitions are pruned.
+
+    A window without bounds holds every row that has a cursor value.
+    """
     if cursor is None or window is None:
         return []
     column, conditions = quote(cursor.column), []
@@ -175,7 +197,9 @@ def window_conditions(cursor: Cursor | None, window: Window | None) -> list[str]
         conditions.append(f"{column} > {literal(window.low, cursor.type)}")
     if window.high is not None:
         conditions.append(f"{column} <= {literal(window.high, cursor.type)}")
-    return conditions
+    if window.nulls:
+        return [f"({' AND '.join(conditions)} OR {column} IS NULL)"] if conditions else []
+    return conditions or [f"{column} IS NOT NULL"]
 
 
 def every_partition(column: str | None) -> list[str]:

@@ -16,11 +16,24 @@ LONGEST_WAIT = 86400  # seconds for another run; a day
 
 
 class Mode(StrEnum):
-    """How rows reach the target: all anew, added, or by key."""
+    """How rows reach the target: all anew, added, by key, or as history."""
 
     REPLACE = "replace"
     APPEND = "append"
     MERGE = "merge"
+    MIRROR = "mirror"
+    SNAPSHOT = "snapshot"
+    SCD2 = "scd2"
+
+    @property
+    def by_key(self) -> bool:
+        """Whether a row takes the place of the one with the same key."""
+        return self in (Mode.MERGE, Mode.MIRROR, Mode.SCD2)
+
+    @property
+    def by_steps(self) -> bool:
+        """Whether `publish_sql` has its statements: the target has columns of bq2pg's own."""
+        return self in (Mode.MIRROR, Mode.SNAPSHOT, Mode.SCD2)
 
 
 class ExportWay(StrEnum):
@@ -61,13 +74,14 @@ class RunOptions:
 
     `full_refresh` ignores the cursor and replaces the content. `limit` stops after so many rows.
     `where` is a BigQuery condition that narrows the run. `wait` is how many seconds another run of
-    the table is waited for.
+    the table is waited for. `allow_shrink` lets more rows go than max_shrink and max_deletes allow.
     """
 
     full_refresh: bool = False
     limit: int | None = None
     where: str | None = None
     wait: int = 0
+    allow_shrink: bool = False
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -196,10 +210,14 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The rows with `low < cursor <= high`. None leaves that side open."""
+    """The rows with `low < cursor <= high`; with `nulls` those whose cursor is NULL as well.
+
+    None leaves that side open.
+    """
 
     low: CursorValue | None
     high: CursorValue | None
+    nulls: bool = False
 
 
 def as_stored(value: CursorValue | None) -> datetime | None:
@@ -267,6 +285,7 @@ class TargetFacts:
     """What PostgreSQL says of the target.
 
     `kind` is None when there is no such relation, `origin` when no load of it is recorded.
+    `null_keys` are those of `unique_keys` that take two NULLs for equal.
     """
 
     kind: str | None
@@ -275,6 +294,30 @@ class TargetFacts:
     owned: bool = False
     unique_keys: tuple[frozenset[str], ...] = ()
     origin: Origin | None = None
+    null_keys: tuple[frozenset[str], ...] = ()
+    server_version: int = 150000
+
+
+@dataclass(frozen=True, slots=True)
+class OwnColumns:
+    """The names of the columns that a mode adds to the source's."""
+
+    deleted: str = "deleted_at"
+    snapshot: str = "snapshot_at"
+    valid_from: str = "valid_from"
+    valid_to: str = "valid_to"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The part of the target's rows, 0 to 1, of which no more may go, by a rule of that name.
+
+    With `allowed` more may go, this once.
+    """
+
+    rule: Literal["max_shrink", "max_deletes"]
+    limit: float
+    allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +325,14 @@ class Probe:
     """What a look at the cursor column found above the low end of the window.
 
     `at` is BigQuery's own clock at that look: the export reads the table as of then, and no
-    clock of ours can be ahead of it.
+    clock of ours can be ahead of it. `nulls` counts the rows without a cursor value.
     """
 
     high: CursorValue | None
     rows: int
     at: datetime
     bytes_billed: int = 0
+    nulls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +394,8 @@ class SyncPlan:
     table where bq2pg creates it. `direct` says that the Read API reads the source itself, without
     a query. `changes` are made in the transaction that publishes, into a target whose columns are
     still `target_columns`. `hides` and `shape` are those of the source's facts. `resumes` is the
-    export of a dead attempt that takes the place of one of its own.
+    export of a dead attempt that takes the place of one of its own. `null_cursors` counts the rows
+    without a cursor value, None where the probe did not look. `guard` is None where nothing goes.
     """
 
     table: str
@@ -384,6 +429,23 @@ class SyncPlan:
     hides: bool = False
     shape: str = ""
     resumes: Resumed | None = None
+    null_keys: Literal["refuse", "match"] = "refuse"
+    deletes: Literal["hard", "soft"] = "hard"
+    own: OwnColumns = OwnColumns()
+    full_refresh: bool = False
+    null_cursors: int | None = None
+    guard: Guard | None = None
+
+    @property
+    def incremental(self) -> bool:
+        """Whether only what lies above the stored cursor is read."""
+        stored = self.cursor is not None and self.cursor.value is not None
+        return stored and self.window is not None and self.publish is not Mode.REPLACE
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row of the source is read, so that a key it lacks is gone."""
+        return self.window is None and self.where is None and self.limit is None
 
     @property
     def origin(self) -> Origin:

@@ -4,15 +4,14 @@ Belongs here: full or incremental, the window, the way out of BigQuery, how rows
 and every reason to refuse. Does not: asking BigQuery or PostgreSQL (the facts come in), SQL.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from difflib import get_close_matches
 from typing import Literal
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import evolve, export_sql, postgres_sql, ways
-from bq2pg_assets.engine.errors import ConfigError, TargetError, VerifyError
+from bq2pg_assets.engine import evolve, export_sql, guards, postgres_sql, ways
+from bq2pg_assets.engine.errors import ConfigError, TargetError
 from bq2pg_assets.engine.model import (
     CURSOR_TYPES,
     Column,
@@ -22,6 +21,7 @@ from bq2pg_assets.engine.model import (
     Mode,
     NulBytes,
     Origin,
+    OwnColumns,
     Probe,
     RunOptions,
     SchemaChange,
@@ -48,7 +48,9 @@ KINDS = {
 class Intent:
     """What the run wants, before the source is probed: `probes` when a window must be found.
 
-    `every_partition_of` is the column BigQuery asks for a filter on, unless a window filters it.
+    `looked` is the cursor with the value above which the probe looks, None for every row;
+    `incremental` says that only those above the stored value are wanted. `every_partition_of` is
+    the column BigQuery asks for a filter on, unless a window filters it.
     """
 
     publish: Mode
@@ -58,6 +60,8 @@ class Intent:
     after: Literal["advance", "keep", "clear"]
     every_partition_of: str | None = None
     changes: tuple[SchemaChange, ...] = ()
+    incremental: bool = False
+    looked: Cursor | None = None
 
 
 def decide(
@@ -72,19 +76,37 @@ def decide(
     """Full or incremental, and by which key. Raises ConfigError, MappingError or TargetError."""
     if options.where:
         export_sql.checked_condition(options.where)
-    cursor = _cursor(table, facts, value=None if options.full_refresh else cursor_value)
+    mode = Mode(table.mode)
+    anew = options.full_refresh or (mode is Mode.SCD2 and target.kind is None)
+    cursor = _cursor(table, facts, value=None if anew else cursor_value)
     _refuse_foreign_target(table, target, full_refresh=options.full_refresh)
+    if mode is Mode.SNAPSHOT:
+        _refuse_options_of_snapshot(table, options)
     key = _key(table, facts, columns)
     publish = _publish(table, target, cursor=cursor, options=options)
     if publish is Mode.REPLACE:
         _refuse_few_for_all(table, target, options)
-    changes = evolve.schema_changes(table, columns, target, publish=publish, key=key)
-    if publish is Mode.MERGE:
-        _refuse_without_unique_key(table, columns, target, key=key)
-    probes = publish is not Mode.REPLACE and cursor is not None and cursor.value is not None
-    if probes:
+    own = own_columns(table)
+    _refuse_own_columns(table, columns, target, own=own)
+    rest = replace(target, columns=tuple(c for c in target.columns if c.name not in own))
+    changes = evolve.schema_changes(table, columns, rest, publish=publish, key=key)
+    if table.null_keys == "match" and target.server_version < 150000:
+        raise TargetError(
+            f"target {table.target_name}",
+            met=f"PostgreSQL {target.server_version // 10000}",
+            expected="15 or later for null_keys: match",
+            way_out="Upgrade it, or use null_keys: refuse.",
+        )
+    if publish.by_key and target.kind is not None:
+        unique = (*key, table.valid_from_column) if publish is Mode.SCD2 else key
+        _refuse_without_unique_key(table, target, key=unique)
+    windowed = cursor is not None and mode in (Mode.APPEND, Mode.MERGE, Mode.SCD2)
+    stored = cursor is not None and cursor.value is not None
+    incremental = windowed and stored and publish is not Mode.REPLACE
+    probes = incremental or (windowed and bool(table.lag or table.null_cursor == "skip"))
+    if incremental:
         _refuse_other_origin(table, target, now=origin_of(facts.sql, cursor, facts.shape))
-    if probes and options.where and publish is Mode.APPEND:
+    if incremental and options.where and publish is Mode.APPEND:
         raise ConfigError(
             f"table {table.name}",
             met="where on an incremental append",
@@ -92,11 +114,22 @@ def decide(
             way_out="A row left out now would be left out for ever. Add full_refresh to "
             "replace the content by these rows alone, or use mode: merge.",
         )
-    after = _after(cursor, probes=probes, options=options)
+    after = _after(cursor, incremental=incremental, options=options)
     every = facts.partition_filter_on
-    if probes and cursor is not None and cursor.column == every:
+    if probes and cursor is not None and cursor.column == every and (incremental or table.lag):
         every = None
-    return Intent(publish, cursor, key, probes, after, every, changes)
+    low = _below(cursor, table.lookback) if incremental and cursor is not None else None
+    return Intent(
+        publish,
+        cursor,
+        key,
+        probes,
+        after,
+        every,
+        changes,
+        incremental=incremental,
+        looked=replace(cursor, value=low) if cursor is not None else None,
+    )
 
 
 def make_plan(
@@ -112,9 +145,9 @@ def make_plan(
 ) -> SyncPlan:
     """The whole plan. `probe` is what was found above the cursor, None for a full load."""
     window = None
-    if intent.probes and intent.cursor is not None:
-        assert probe is not None
-        window = Window(intent.cursor.value, probe.high)
+    if probe is not None:
+        guards.refuse_null_cursor(table, count=probe.nulls)
+        window = _window(table, intent, probe, limit=options.limit)
     where = options.where
     out = ways.choose_way(
         table,
@@ -126,7 +159,10 @@ def make_plan(
         every_partition_of=intent.every_partition_of,
         has_bucket=has_bucket,
     )
-    expected = probe.rows if probe is not None else None if options.partial else facts.num_rows
+    expected = None if options.partial else facts.num_rows
+    if probe is not None:
+        expected = probe.rows + (probe.nulls if window is not None and window.nulls else 0)
+    nulls_only = window is not None and window.nulls
     return SyncPlan(
         table=table.name,
         target=table.target_name,
@@ -145,7 +181,10 @@ def make_plan(
         key=intent.key,
         snapshot_at=probe.at if probe is not None and facts.kind == "TABLE" else None,
         expected_rows=expected,
-        nothing_new=probe is not None and probe.high is None,
+        nothing_new=intent.incremental
+        and probe is not None
+        and probe.high is None
+        and not nulls_only,
         source_bytes=facts.num_bytes,
         bytes_probed=probe.bytes_billed if probe is not None else 0,
         max_bytes_billed=table.max_bytes_billed,
@@ -159,23 +198,75 @@ def make_plan(
         target_columns=target.columns,
         hides=facts.hides,
         shape=facts.shape,
+        null_keys=table.null_keys,
+        deletes=table.deletes,
+        own=_own(table),
+        full_refresh=options.full_refresh,
+        null_cursors=probe.nulls if probe is not None else None,
+        guard=guards.guard_of(table, target, publish=intent.publish, options=options),
     )
 
 
-def refuse_empty(table: TableConfig, publish: Mode, *, rows: int | None) -> None:
-    """Raise VerifyError when a replace would leave nothing. `rows` None means not known."""
-    if rows == 0 and publish is Mode.REPLACE and table.empty_source == "fail":
-        raise VerifyError(
-            f"table {table.name}, source {table.source or 'query'}",
-            met="no rows",
-            expected="some: the target's content would be replaced by nothing",
-            way_out="If empty is right, say empty_source: allow in the table's YAML.",
-        )
+def own_columns(table: TableConfig) -> tuple[str, ...]:
+    """The columns that the target has beside the source's, by the table's mode."""
+    if table.mode == "snapshot":
+        return (table.snapshot_column,)
+    if table.mode == "scd2":
+        return table.valid_from_column, table.valid_to_column
+    return (table.deleted_column,) if table.deletes == "soft" else ()
+
+
+def _own(table: TableConfig) -> OwnColumns:
+    return OwnColumns(
+        deleted=table.deleted_column,
+        snapshot=table.snapshot_column,
+        valid_from=table.valid_from_column,
+        valid_to=table.valid_to_column,
+    )
+
+
+def _below(cursor: Cursor, lookback: timedelta | None) -> CursorValue | None:
+    """The stored value less `lookback`; None below the first moment there is."""
+    value = cursor.value
+    if value is None or lookback is None:
+        return value
+    if not isinstance(value, datetime):  # a date has no shorter step than a day
+        lookback = timedelta(days=-(-lookback // timedelta(days=1)))
+    try:
+        return value - lookback
+    except OverflowError:
+        return None
+
+
+def _window(table: TableConfig, intent: Intent, probe: Probe, *, limit: int | None) -> Window:
+    """What is read. Rows without a cursor value come again with every window that holds them, so
+    only windows by key do.
+    """
+    assert intent.looked is not None
+    low, high = intent.looked.value, probe.high
+    nulls = table.null_cursor == "include" and limit is None
+    if intent.incremental:
+        nulls = nulls and intent.publish.by_key and probe.nulls > 0
+        return Window(low, low if nulls and high is None else high, nulls)
+    if limit is None or high is None:
+        high = _bound(probe.at, table.lag, intent.looked.type)
+    return Window(None, high, nulls)
+
+
+def _bound(at: datetime, lag: timedelta | None, kind: str) -> CursorValue | None:
+    """What `export_sql.ago` says to BigQuery, as a value."""
+    if lag is None:
+        return None
+    moment: datetime = at.astimezone(UTC) - lag
+    if kind == "DATE":
+        day: date = moment.date()
+        return day - timedelta(days=1)
+    return moment.replace(tzinfo=None) if kind == "DATETIME" else moment
 
 
 def _cursor(table: TableConfig, facts: SourceFacts, *, value: CursorValue | None) -> Cursor | None:
     name = table.cursor_column
-    if name is None:
+    if name is None or (table.mode == "mirror" and "cursor" not in table.model_fields_set):
         return None
     _refuse_changed_cursor(table, name)
     field = next((f for f in facts.fields if f.name == name), None)
@@ -239,13 +330,55 @@ def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refr
             expected="a table, or nothing yet",
             way_out="Choose another target.",
         )
-    if target.has_rows and not target.owned and not full_refresh:
+    keeps = table.mode in ("snapshot", "scd2")
+    if target.has_rows and not target.owned and (keeps or not full_refresh):
+        once = f", or have its content replaced once: {_full_load(table.target_name)}."
         raise TargetError(
             f"target {name}",
             met="a table with rows that bq2pg did not load",
             expected="an empty table, or none",
-            way_out="Choose another target, empty the table, or have its content replaced once: "
-            f"{_full_load(table.target_name)}.",
+            way_out="Choose another target, or empty the table."
+            if keeps
+            else f"Choose another target, empty the table{once}",
+        )
+
+
+def _refuse_options_of_snapshot(table: TableConfig, options: RunOptions) -> None:
+    """A part of the rows that would pass for all of them, or the loss of all earlier ones."""
+    if options.partial or options.full_refresh:
+        given = "limit or where" if options.partial else "full_refresh"
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"{given} with mode: snapshot",
+            expected="all rows of the source, added to what is there",
+            way_out="Run it without; to begin anew, empty or drop the target.",
+        )
+
+
+def _refuse_own_columns(
+    table: TableConfig, columns: tuple[Column, ...], target: TargetFacts, *, own: tuple[str, ...]
+) -> None:
+    """Columns of the mode's own that the source has too, or an existing target lacks."""
+    taken = [name for name in own if name in {c.name for c in columns}]
+    if taken:
+        raise ConfigError(
+            f"table {table.name}",
+            met=f"the source has {', '.join(taken)}, which mode {table.mode} writes itself",
+            expected="a name that is free",
+            way_out="Rename it on its way (columns: {its name: {name: new_name}}), or name "
+            "another column for the mode (…_column).",
+        )
+    there = {c.name: c.type for c in target.columns}
+    wrong = [name for name in own if there.get(name) != "timestamp with time zone"]
+    if target.kind is not None and wrong:
+        fix = postgres_sql.alter_table(
+            table.target_name, [postgres_sql.add_column(n, "timestamptz") for n in wrong]
+        ).as_string()
+        raise TargetError(
+            f"target {table.target_name}",
+            met=f"no column {' and '.join(wrong)} of type timestamptz",
+            expected=f"what mode {table.mode} writes",
+            way_out=f"Choose another target, or add what is missing: {fix}.",
         )
 
 
@@ -302,14 +435,16 @@ def _refuse_other_origin(table: TableConfig, target: TargetFacts, *, now: Origin
 
 
 def _key(table: TableConfig, facts: SourceFacts, columns: tuple[Column, ...]) -> tuple[str, ...]:
-    if table.mode != "merge":
+    if not Mode(table.mode).by_key:
         return ()
     key = table.key or facts.primary_key
     names = {c.source: c.name for c in columns}
     if not key or any(k not in names for k in key):
         raise ConfigError(
             f"table {table.name}",
-            met=f"key {', '.join(key)} is not among the columns" if key else "merge without a key",
+            met=f"key {', '.join(key)} is not among the columns"
+            if key
+            else f"{table.mode} without a key",
             expected="the columns that identify a row",
             way_out="Name them with key: [column, …].",
         )
@@ -334,6 +469,8 @@ def _publish(
     table: TableConfig, target: TargetFacts, *, cursor: Cursor | None, options: RunOptions
 ) -> Mode:
     """A full load replaces; so a run after a kill never adds rows twice."""
+    if Mode(table.mode).by_steps:
+        return Mode(table.mode)
     if table.mode == "replace" or options.full_refresh or target.kind is None:
         return Mode.REPLACE
     if cursor is not None and cursor.value is None:
@@ -342,29 +479,29 @@ def _publish(
 
 
 def _after(
-    cursor: Cursor | None, *, probes: bool, options: RunOptions
+    cursor: Cursor | None, *, incremental: bool, options: RunOptions
 ) -> Literal["advance", "keep", "clear"]:
     """What becomes of the stored cursor: a partial full load must not claim to be whole."""
     if cursor is None:
         return "clear"
-    if probes:
+    if incremental:
         return "keep" if options.where else "advance"
     return "clear" if options.partial else "advance"
 
 
 def _refuse_without_unique_key(
-    table: TableConfig,
-    columns: tuple[Column, ...],
-    target: TargetFacts,
-    *,
-    key: Iterable[str],
+    table: TableConfig, target: TargetFacts, *, key: tuple[str, ...]
 ) -> None:
-    key = tuple(key)
-    if frozenset(key) not in target.unique_keys:
-        listed = ", ".join(key)
+    match = table.null_keys == "match"
+    if frozenset(key) not in (target.null_keys if match else target.unique_keys):
+        listed, also = ", ".join(key), " NULLS NOT DISTINCT" if match else ""
+        fix = postgres_sql.add_key(table.target_name, key, null_keys=table.null_keys).as_string()
+        freed = "Drop a primary key on it, let its columns be NULL, and add" if match else "Add"
         raise TargetError(
             f"target {table.target_name}",
-            met=f"no unique index on ({listed})",
-            expected="one: INSERT … ON CONFLICT needs it",
-            way_out=f"Add it: ALTER TABLE {table.target_name} ADD PRIMARY KEY ({listed}).",
+            met=f"no unique index on ({listed}){also}",
+            expected="one: INSERT … ON CONFLICT needs it"
+            if table.mode == "merge"
+            else "one, so that no two rows share a key",
+            way_out=f"{freed} it: {fix}.",
         )

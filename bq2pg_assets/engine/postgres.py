@@ -8,6 +8,7 @@ lives, no other run writes the table. Copying uses connections of its own.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import leftovers, postgres_sql, state
+from bq2pg_assets.engine import leftovers, postgres_sql, publish_sql, state
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.circuit import Circuit, judge
 from bq2pg_assets.engine.connections import ConnectionLimit
@@ -387,6 +388,21 @@ class TargetSession:
         assert row is not None
         return row[0], list(row[1:])
 
+    def count_shrink(self, plan: SyncPlan, *, cancel: CancelToken) -> tuple[int, int]:
+        """The rows that hold in the target, and how many of them would go. Counted, not estimated:
+        whoever reads and writes them all has the time.
+        """
+        by_key = plan.publish.by_steps
+        with self._interruptible(cancel):
+            if by_key and not plan.full_refresh and not plan.whole:
+                return 0, 0  # only what is read as a whole shows what is gone
+            self._conn.execute(postgres_sql.analyze(self.stage))
+            count = publish_sql.count_gone if by_key else publish_sql.count_left
+            row = self._conn.execute(count(plan, self.stage)).fetchone()
+        assert row is not None
+        before, other = row
+        return before, other if by_key else max(0, before - other)
+
     def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
         """The plan's changes, rows, cursor and history in one transaction.
 
@@ -396,12 +412,22 @@ class TargetSession:
         with self._interruptible(cancel), self._conn.transaction():
             self._limit_lock_waits()
             self._refuse_changed_target(plan)
-            cursor = self._new_cursor(plan)
+            cursor, counts = self._new_cursor(plan)
             _run(self._conn, postgres_sql.evolve_target(plan))
-            written = self._write_rows(plan, staged=result.rows)
+            if plan.publish.by_steps:
+                counts += self._take_steps(plan, staged=result.rows)
+                written = counts["inserted"] + counts["updated"]
+            else:
+                written = self._write_rows(plan, staged=result.rows)
             if plan.cursor_after != "keep":
                 state.write_cursor(self._conn, self.target, cursor)
-            final = replace(result, cursor_after=cursor, rows=written, schema_changes=plan.changes)
+            final = replace(
+                result,
+                cursor_after=cursor,
+                rows=written,
+                schema_changes=plan.changes,
+                row_counts={word: count for word, count in counts.items() if count},
+            )
             state.finish(
                 self._conn, self._database.state_schema, attempt=self._attempt, result=final
             )
@@ -471,17 +497,39 @@ class TargetSession:
                 retryable=True,
             )
 
-    def _new_cursor(self, plan: SyncPlan) -> CursorValue | None:
+    def _new_cursor(self, plan: SyncPlan) -> tuple[CursorValue | None, Counter[str]]:
+        """The cursor to store, and how many rows have none."""
         name = postgres_sql.cursor_name(plan)
-        if plan.cursor is None or name is None or plan.cursor_after == "clear":
-            return None
-        if plan.cursor_after == "keep":
-            return plan.cursor.value
+        if plan.cursor is None or name is None:
+            return None, Counter()
         row = self._conn.execute(postgres_sql.newest(self.stage, name)).fetchone()
-        newest: CursorValue | None = row[0] if row else None
+        assert row is not None
+        newest: CursorValue | None = row[0]
+        nulls = Counter(null_cursor=row[1] if plan.null_cursors is None else plan.null_cursors)
+        if plan.cursor_after == "clear":
+            return None, nulls
+        if plan.cursor_after == "keep":
+            return plan.cursor.value, nulls
         # A full load that brought no cursor value must not keep an older one: rows below it that
-        # come later would never be read.
-        return plan.cursor.value if newest is None and plan.window is not None else newest
+        # come later would never be read. An increment may bring lower ones alone (lookback).
+        low = plan.cursor.value
+        if plan.incremental and low is not None and (newest is None or newest < low):
+            return low, nulls
+        return newest, nulls
+
+    def _take_steps(self, plan: SyncPlan, *, staged: int) -> Counter[str]:
+        """Publish by the statements of publish_sql. Returns what became of the rows."""
+        counts: Counter[str] = Counter()
+        began, first = state.began(self._conn, self._database.state_schema, attempt=self._attempt)
+        for word, statement in publish_sql.steps(plan, self.stage, at=began, snapshot_at=first):
+            done = self._conn.execute(statement).rowcount
+            if word != publish_sql.UNCOUNTED:
+                counts[word] += done
+        if plan.creates_target:
+            counts["inserted"] = staged - counts["duplicates"]
+        if plan.publish is Mode.SNAPSHOT:
+            self._all_written(counts["inserted"], staged=staged)
+        return counts
 
     def _write_rows(self, plan: SyncPlan, *, staged: int) -> int:
         conn, stage = self._conn, self.stage
@@ -496,6 +544,10 @@ class TargetSession:
         if plan.publish is Mode.REPLACE:
             conn.execute(postgres_sql.delete_all(self.target))
         written = conn.execute(postgres_sql.insert(plan, stage)).rowcount
+        self._all_written(written, staged=staged)
+        return written
+
+    def _all_written(self, written: int, *, staged: int) -> None:
         if written != staged:
             raise VerifyError(
                 self._where,
@@ -504,7 +556,6 @@ class TargetSession:
                 way_out="A trigger or rule of the target keeps rows out: remove it, or choose "
                 "another target; nothing was published.",
             )
-        return written
 
     @contextmanager
     def _interruptible(self, cancel: CancelToken) -> Iterator[None]:
@@ -612,7 +663,9 @@ def _describe(
     stored = state.read_cursor(conn, target)
     found = conn.execute(postgres_sql.FACTS, [target.schema, target.table]).fetchone()
     if found is None:
-        return TargetFacts(kind=None, owned=stored.known), stored.last_synced_at
+        version = conn.info.server_version
+        facts = TargetFacts(kind=None, owned=stored.known, server_version=version)
+        return facts, stored.last_synced_at
     oid, kind = found
     columns = tuple(TargetColumn(*row) for row in conn.execute(postgres_sql.COLUMNS, [oid]))
     keys = tuple(frozenset(row[0]) for row in conn.execute(postgres_sql.UNIQUE_KEYS, [oid]))
@@ -623,6 +676,8 @@ def _describe(
         owned=stored.known,
         origin=state.read_origin(conn, own_schema, target),
         unique_keys=keys,
+        null_keys=tuple(frozenset(row[0]) for row in conn.execute(postgres_sql.NULL_KEYS, [oid])),
+        server_version=conn.info.server_version,
     )
     return facts, stored.last_synced_at
 

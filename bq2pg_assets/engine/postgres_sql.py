@@ -30,6 +30,10 @@ JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s AND i.indisunique AND i.indisvalid AND i.indimmediate
   AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts
 GROUP BY i.indexrelid"""
+# The column is of PostgreSQL 15; read as JSON it is merely missing before.
+NULL_KEYS = UNIQUE_KEYS.replace(
+    "GROUP BY", "AND (to_jsonb(i) ->> 'indnullsnotdistinct')::boolean\nGROUP BY"
+)
 LEFTOVERS = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relkind = 'r' AND left(c.relname, 6) = 'stage_'
@@ -88,18 +92,13 @@ def copy_in(stage: TargetName, columns: Sequence[Column]) -> sql.Composed:
     )
 
 
-def finish_target(plan: SyncPlan) -> list[sql.Composed]:
+def finish_target(plan: SyncPlan, *, key: Sequence[str] | None = None) -> list[sql.Composed]:
     """What a staging table that became the target still lacks: key and comments.
 
     PostgreSQL names the key's index: the usual name may be taken, by that of a table renamed away.
     """
-    statements = []
-    if plan.key:
-        statements.append(
-            sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(
-                identifier(plan.target), names(plan.key)
-            )
-        )
+    unique = plan.key if key is None else key
+    statements = [add_key(plan.target, unique, null_keys=plan.null_keys)] if unique else []
     statements.append(
         sql.SQL("COMMENT ON TABLE {} IS {}").format(
             identifier(plan.target),
@@ -107,6 +106,14 @@ def finish_target(plan: SyncPlan) -> list[sql.Composed]:
         )
     )
     return statements + column_comments(plan.target, plan.columns)
+
+
+def add_key(target: TargetName, key: Sequence[str], *, null_keys: str) -> sql.Composed:
+    """What keeps two rows from sharing a key; with null_keys: match NULLs are equal there."""
+    kind = "UNIQUE NULLS NOT DISTINCT" if null_keys == "match" else "PRIMARY KEY"
+    return sql.SQL("ALTER TABLE {} ADD {} ({})").format(
+        identifier(target), sql.SQL(kind), names(key)
+    )
 
 
 def become_target(stage: TargetName, target: TargetName) -> list[sql.Composed]:
@@ -257,8 +264,11 @@ def count_nulls(stage: TargetName, columns: Sequence[str]) -> sql.Composed:
 
 
 def newest(stage: TargetName, column: str) -> sql.Composed:
-    """The highest cursor value among the staged rows, as the naive UTC timestamp we store."""
-    return sql.SQL("SELECT max({}) FROM {}").format(sql.Identifier(column), identifier(stage))
+    """The highest cursor value among the staged rows, and how many have none."""
+    name = sql.Identifier(column)
+    return sql.SQL("SELECT max({}), count(*) - count({}) FROM {}").format(
+        name, name, identifier(stage)
+    )
 
 
 def cursor_name(plan: SyncPlan) -> str | None:

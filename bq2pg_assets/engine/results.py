@@ -46,7 +46,8 @@ class SyncResult:
     """What a run did. Times in seconds, sizes in bytes, `cost` in US dollars.
 
     `nul_bytes` counts, by column, the values from which U+0000 was taken. `resumed_from` says whose
-    export was used, None where it was the run's own.
+    export was used, None where it was the run's own. `row_counts` tells what became of rows where
+    that is more than `rows`: duplicates, inserted, updated, deleted, closed, null_cursor.
     """
 
     table: str
@@ -75,6 +76,7 @@ class SyncResult:
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
     schema_changes: tuple[SchemaChange, ...] = ()
     resumed_from: str | None = None
+    row_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

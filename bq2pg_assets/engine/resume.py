@@ -32,7 +32,8 @@ def resumed(
         high = planning.typed(dead.window_high, cursor.type) if dead.window_high else None
         probe = Probe(high, dead.expected_rows or 0, dead.snapshot_at or dead.exported_at)
     plan = make_plan(probe=probe)
-    if plan.nothing_new or fingerprint(plan) != dead.fingerprint:
+    # What history modes keep of a read is its time, and the export's is another.
+    if plan.publish.by_steps or plan.nothing_new or fingerprint(plan) != dead.fingerprint:
         return None
     if not dead.prefix.startswith(shards.root):  # another bucket's
         return None

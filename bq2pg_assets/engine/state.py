@@ -74,7 +74,8 @@ CREATE TABLE IF NOT EXISTS {} (
   exported_at        timestamptz,
   snapshot_at        timestamptz,
   expected_rows      bigint,
-  resumed_from       text
+  resumed_from       text,
+  row_counts         jsonb
 )"""
 
 FINISH = """
@@ -83,7 +84,8 @@ UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows
   phases = %(phases)s, job_id = %(job_id)s, bytes_processed = %(bytes_processed)s,
   bytes_billed = %(bytes_billed)s, cost = %(cost)s, cursor_before = %(cursor_before)s,
   cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s,
-  nul_bytes = %(nul_bytes)s, schema_changes = %(schema_changes)s
+  nul_bytes = %(nul_bytes)s, schema_changes = %(schema_changes)s,
+  row_counts = %(row_counts)s
 WHERE id = %(id)s"""
 
 STATUS = """
@@ -98,6 +100,7 @@ ADDED = (
     *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
     *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
+    "row_counts jsonb",
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
@@ -219,6 +222,19 @@ def mark_killed(conn: Connection[Any], own_schema: str, target: TargetName) -> N
     )
 
 
+def began(conn: Connection[Any], own_schema: str, *, attempt: int) -> tuple[datetime, datetime]:
+    """When the attempt began, and when its run's first attempt at the same target did."""
+    row = conn.execute(
+        sql.SQL(
+            "SELECT h.started_at, min(f.started_at) FROM {} h JOIN {} f USING (run_id, target) "
+            "WHERE h.id = %s GROUP BY h.started_at"
+        ).format(_with_values(own_schema, HISTORY), _with_values(own_schema, HISTORY)),
+        [attempt],
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
 def refuse(
     conn: Connection[Any], own_schema: str, *, run: RunId, table: str, target: TargetName, why: str
 ) -> None:
@@ -305,6 +321,7 @@ def finish(conn: Connection[Any], own_schema: str, *, attempt: int, result: Sync
             "source_modified_at": result.source_modified_at,
             "nul_bytes": Jsonb(dict(result.nul_bytes)),
             "schema_changes": Jsonb([asdict(c) for c in result.schema_changes]),
+            "row_counts": Jsonb(dict(result.row_counts)),
             "id": attempt,
         },
     )

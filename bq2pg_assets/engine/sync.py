@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import checks, resume
+from bq2pg_assets.engine import checks, guards, resume
 from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource
@@ -99,7 +99,7 @@ def _load(
     session: TargetSession,
 ) -> SyncResult:
     table, cancel = attempt.table, attempt.cancel
-    planning.refuse_empty(table, plan.publish, rows=None if facts.streaming else facts.num_rows)
+    guards.refuse_empty(table, plan, rows=None if facts.streaming else facts.num_rows)
     resumes = plan.resumes.attempt if plan.resumes else None
     prefix = resumes.prefix if resumes else store.prefix(table.name, attempt.run)
     with cleaned(session, store, prefix, attempt):  # 10 clean, whatever happens
@@ -122,7 +122,7 @@ def _load(
         with attempt.phase("verify"):  # 7 verify
             still = source.unchanged_rows(table, facts)
             checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
-            planning.refuse_empty(table, plan.publish, rows=copied.rows)
+            guards.refuse_empty(table, plan, rows=copied.rows)
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )
@@ -184,7 +184,7 @@ def _plan(
     intent = planning.decide(
         table, facts=facts, columns=columns, target=there, cursor_value=cursor, options=options
     )
-    above = intent.cursor if intent.probes else None
+    above = intent.looked if intent.probes else None
     make = partial(
         planning.make_plan,
         table,

@@ -50,7 +50,8 @@ def choose_way(
     _refuse_without_bucket(table, has_bucket=has_bucket)
     needs = _needs_query(facts, columns, limit=limit, carrier="Parquet")
     if window is not None:
-        needs.append("only rows above the cursor are read")
+        above = window.low is not None
+        needs.append(f"only rows {'above the cursor' if above else 'in a window'} are read")
     if where:
         needs.append("a condition is given")
     excluded = [f.name for f in facts.fields if f.name not in {c.source for c in columns}]

@@ -96,6 +96,7 @@ def test_json_has_texts_for_moments() -> None:
     assert found["window"] == {
         "low": "2024-01-01T00:00:00+00:00",
         "high": "2024-02-01T00:00:00+00:00",
+        "nulls": False,
     }
     assert found["target"] == "nyc.planes"
     assert found["estimate"] == {"bytes": 5 * 1024**3, "cost": 0.03}

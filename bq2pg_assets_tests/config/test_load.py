@@ -11,8 +11,12 @@ from bq2pg_assets_tests.config.folders import GOOD, lines, load
 
 MESSAGES = [
     # the wording of fields
-    ("mode: appendd", "mode: 'appendd' is not one of append, merge, replace; did you mean append?"),
-    ("mode: on", "mode: on is not one of append, merge, replace"),
+    (
+        "mode: appendd",
+        "mode: 'appendd' is not one of append, merge, "
+        "mirror, replace, scd2, snapshot; did you mean append?",
+    ),
+    ("mode: on", "mode: on is not one of append, merge, mirror, replace, scd2, snapshot"),
     ("automation: always", "automation: 'always' is not on_source_change"),
     ("cursorr: x", "cursorr is not a field; did you mean cursor?"),
     ("zzz: x", "zzz is not a field; docs/configuration.md lists all"),
@@ -130,7 +134,7 @@ def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_its_lines(tmp_p
         "flights.yaml:4: cursorr is not a field; did you mean cursor?",
         "flights.yaml:5: source: 'orders' is not dataset.table or project.dataset.table",
         "flights.yaml:6: mode is given twice, first in line 1; keep one",
-        "flights.yaml:6: mode: 'x' is not one of append, merge, replace",
+        "flights.yaml:6: mode: 'x' is not one of append, merge, mirror, replace, scd2, snapshot",
     ]
 
 
@@ -139,7 +143,8 @@ def test_an_error_reads_as_where_met_expected_and_the_lines_to_correct(tmp_path:
     assert str(problem.error) == (
         f"{tmp_path}/flights.yaml: 1 problem; expected tables that can be loaded. "
         "Correct this (docs/configuration.md):\n"
-        "  flights.yaml:2: mode: 'appendd' is not one of append, merge, replace; "
+        "  flights.yaml:2: mode: 'appendd' is not one of append, merge, "
+        "mirror, replace, scd2, snapshot; "
         "did you mean append?"
     )
     assert not problem.error.retryable

@@ -80,7 +80,8 @@ def test_a_wrong_value_is_told_where_it_stands(tmp_path: Path) -> None:
     assert lines(loaded) == [
         "_defaults.yaml:2: retries: 99 is more than 10",
         "_defaults.yaml:4: tags.tier: YAML reads no as true or false; quote it: 'no'",
-        "_production.yaml:4: mode: 'appendd' is not one of append, merge, replace; "
+        "_production.yaml:4: mode: 'appendd' is not one of append, merge, "
+        "mirror, replace, scd2, snapshot; "
         "did you mean append?",
         "orders.yaml:2: parallelism: 0 is less than 1",
     ]

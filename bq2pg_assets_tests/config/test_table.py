@@ -88,3 +88,48 @@ def test_what_is_no_default_is_refused(given: object) -> None:
 def test_a_column_is_not_included_and_excluded_at_once() -> None:
     with pytest.raises(ValidationError, match="b is in include and excluded in columns"):
         table(include=["a", "b"], columns={"b": {"exclude": True}})
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("90m", 5400), ("2h", 7200), ("1d", 86400), ("45s", 45)]
+)
+def test_a_duration_is_a_whole_number_and_its_unit(given: str, seconds: int) -> None:
+    lag = table(mode="append", lag=given).lag
+    assert lag is not None
+    assert lag.total_seconds() == seconds
+
+
+@pytest.mark.parametrize("given", [90, "90", "0m", "1.5h", "-1h", "1 h", "PT1H", "1w", True, ""])
+def test_what_is_no_duration_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError, match="is not a duration; write a whole number"):
+        table(mode="append", lag=given)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        *(({"mode": m, "lookback": "1h"}, f"lookback is for mode merge and scd2, not {m}")
+          for m in ("replace", "append", "mirror", "snapshot")),
+        *(({"mode": m, "lag": "1h"}, f"lag is for mode append, merge and scd2, not {m}")
+          for m in ("replace", "mirror", "snapshot")),
+        *(({"mode": m, "null_cursor": "skip"}, "null_cursor is for mode append, merge and scd2")
+          for m in ("replace", "mirror", "snapshot")),
+        *(({"mode": m, "null_keys": "match"}, "null_keys is for mode merge, mirror and scd2")
+          for m in ("replace", "append", "snapshot")),
+        ({"mode": "merge", "deletes": "soft"}, "deletes is for mode mirror, not merge"),
+        ({"mode": "mirror", "deleted_column": "d"}, "deleted_column is for deletes: soft"),
+        ({"mode": "scd2", "snapshot_column": "d"}, "snapshot_column is for mode snapshot"),
+        ({"mode": "mirror", "valid_from_column": "d"}, "valid_from_column is for mode scd2"),
+        ({"mode": "scd2", "valid_to_column": "valid_from"}, "need two names"),
+        ({"mode": "scd2", "valid_to_column": "x" * 64}, "at most 63 bytes"),
+        *(({"mode": "merge", "cursor": None, **o}, "counts from a cursor, and cursor is null")
+          for o in ({"lookback": "1h"}, {"lag": "1h"}, {"null_cursor": "fail"})),
+        ({"max_shrink": 1.1}, "less than or equal to 1"),
+        ({"max_deletes": -0.1}, "greater than or equal to 0"),
+    ],
+)  # fmt: skip
+def test_what_a_mode_has_no_use_for_is_refused_in_a_sentence(
+    fields: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        table(**fields)

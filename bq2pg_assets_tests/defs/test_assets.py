@@ -132,6 +132,7 @@ class TestMaterialization:
         assert {name: check.passed for name, check in checks.items()} == {
             "row_count": True,
             "nulls": True,
+            "shrink": True,
         }
         assert checks["nulls"].description == "nothing new: no row was judged"
 
@@ -150,10 +151,17 @@ class TestMaterialization:
 class TestRunConfig:
     def test_reaches_the_engine(self, ephemeral: dg.DagsterInstance) -> None:
         sync = FakeSync()
-        given = {"full_refresh": True, "limit": 10, "where": "country = 'NZ'"}
+        given = {
+            "full_refresh": True,
+            "limit": 10,
+            "where": "country = 'NZ'",
+            "allow_shrink": True,
+        }
         result = run_all(definitions(a_table(), sync=sync), ephemeral, config={"orders": given})
         (call,) = sync.calls
-        assert call.options == RunOptions(full_refresh=True, limit=10, where="country = 'NZ'")
+        assert call.options == RunOptions(
+            full_refresh=True, limit=10, where="country = 'NZ'", allow_shrink=True
+        )
         assert (call.run.id, call.run.attempt, call.run.launcher) == (result.run_id, 0, "dagster")
         found = _metadata(result)
         assert {name: found[name] for name in given} == given
@@ -242,7 +250,7 @@ class TestChecks:
     ) -> None:
         result = run_all(definitions(a_table()), ephemeral)
         found = {check.check_name: check for check in result.get_asset_check_evaluations()}
-        assert found.keys() == {"row_count", "nulls"}
+        assert found.keys() == {"row_count", "nulls", "shrink"}
         assert found["row_count"].passed
         assert found["row_count"].description == "1200 exported, 1200 copied"
         assert found["row_count"].metadata["exported"].value == 1200

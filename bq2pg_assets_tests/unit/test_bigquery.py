@@ -23,7 +23,7 @@ from bq2pg_assets_tests.unit.plans import a_plan
 
 RUN = RunId("Ab-1.2", attempt=1)
 TABLE = TableConfig(name="t", source="d.t", mode="append", cursor="at")
-FOUND = {"high": LOW, "rows_above": 3, "at": datetime(2024, 3, 1, tzinfo=UTC)}
+FOUND = {"high": LOW, "rows_above": 3, "nulls": 0, "at": datetime(2024, 3, 1, tzinfo=UTC)}
 
 
 @dataclass

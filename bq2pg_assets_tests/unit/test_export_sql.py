@@ -53,7 +53,7 @@ def test_where_bigquery_asks_for_a_partition_filter_one_is_sent_that_every_row_m
         "  AND (`_PARTITIONTIME` IS NULL OR `_PARTITIONTIME` IS NOT NULL)\n  AND (\na\n)"
     )
     assert export_sql.probe("t", CURSOR, every_partition_of="day").endswith(
-        ".678901+00' AND (`day` IS NULL OR `day` IS NOT NULL) AND `at` IS NOT NULL)"
+        ".678901+00' OR `at` IS NULL) AND (`day` IS NULL OR `day` IS NOT NULL))"
     )
 
 
@@ -70,15 +70,15 @@ def test_a_shaped_column_keeps_its_name_in_bigquery() -> None:
 
 def test_a_probe_asks_for_the_highest_value_the_rows_and_the_time() -> None:
     assert export_sql.probe("`p`.`d`.`t`", CURSOR) == (
-        "SELECT MAX(c) AS high, COUNT(*) AS rows_above, CURRENT_TIMESTAMP() AS at FROM "
-        "(SELECT `at` AS c FROM `p`.`d`.`t` WHERE `at` > TIMESTAMP '2024-01-02 03:04:05.678901+00'"
-        " AND `at` IS NOT NULL)"
+        "SELECT MAX(c) AS high, COUNT(c) AS rows_above, COUNTIF(c IS NULL) AS nulls, "
+        "CURRENT_TIMESTAMP() AS at FROM (SELECT `at` AS c FROM `p`.`d`.`t` WHERE "
+        "(`at` > TIMESTAMP '2024-01-02 03:04:05.678901+00' OR `at` IS NULL))"
     )
 
 
 def test_a_probe_with_a_limit_looks_at_the_lowest_rows_that_match() -> None:
     assert export_sql.probe("t", CURSOR, where="a = 'x' -- y", limit=10).endswith(
-        " AND (\na = 'x' -- y\n) AND `at` IS NOT NULL ORDER BY `at` LIMIT 10)"
+        " AND `at` IS NOT NULL AND (\na = 'x' -- y\n) ORDER BY `at` LIMIT 10)"
     )
 
 
@@ -86,13 +86,37 @@ def test_a_probe_with_a_limit_looks_at_the_lowest_rows_that_match() -> None:
     ("window", "conditions"),
     [
         (None, []),
-        (Window(None, None), []),
+        (Window(None, None), ["`d` IS NOT NULL"]),
+        (Window(None, None, nulls=True), []),
+        (
+            Window(date(2024, 1, 1), date(2024, 1, 2), nulls=True),
+            ["(`d` > DATE '2024-01-01' AND `d` <= DATE '2024-01-02' OR `d` IS NULL)"],
+        ),
         (Window(date(2024, 1, 1), None), ["`d` > DATE '2024-01-01'"]),
         (Window(None, date(2024, 1, 2)), ["`d` <= DATE '2024-01-02'"]),
     ],
 )
 def test_a_window_leaves_an_open_side_out(window: Window | None, conditions: list[str]) -> None:
     assert export_sql.window_conditions(Cursor("d", "DATE"), window) == conditions
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"),
+    [
+        ("TIMESTAMP", "TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 5400 SECOND)"),
+        ("DATETIME", "DATETIME(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 5400 SECOND))"),
+        (
+            "DATE",
+            "DATE_SUB(DATE(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 5400 SECOND)), "
+            "INTERVAL 1 DAY)",
+        ),
+    ],
+)
+def test_a_lag_ends_the_look_before_bigquerys_clock(kind: str, bound: str) -> None:
+    cursor, lag = Cursor("at", kind), timedelta(minutes=90)
+    assert export_sql.probe("t", cursor, lag=lag).endswith(
+        f"FROM t WHERE (`at` <= {bound} OR `at` IS NULL))"
+    )
 
 
 def test_a_cursor_column_cannot_leave_its_quotes() -> None:

@@ -13,6 +13,7 @@ from bq2pg_assets.engine.errors import (
     TargetError,
     VerifyError,
 )
+from bq2pg_assets.engine.guards import refuse_empty
 from bq2pg_assets.engine.model import (
     Mode,
     Origin,
@@ -22,7 +23,6 @@ from bq2pg_assets.engine.model import (
     TargetColumn,
     TargetFacts,
 )
-from bq2pg_assets.engine.plan import refuse_empty
 from bq2pg_assets_tests.unit.planned import (
     APPEND,
     EMPTY,
@@ -41,6 +41,7 @@ from bq2pg_assets_tests.unit.planned import (
     WHERE,
     plan_of,
 )
+from bq2pg_assets_tests.unit.plans import a_plan
 
 FREEZE, FAIL = ({**REPLACE, "schema_changes": policy} for policy in ("freeze", "fail"))
 WITH_MORE = replace(OURS, columns=(*THERE, TargetColumn("more", "text", True, False)))
@@ -89,7 +90,7 @@ REFUSED: list[
         *(MERGE | {"columns": {"id": {"exclude": True}}}, OURS, PLAIN, FACTS),
         *(ConfigError, "key id is not among the columns"),
     ),
-    (MERGE, replace(OURS, unique_keys=()), PLAIN, FACTS, TargetError, r"ADD PRIMARY KEY \(id\)"),
+    (MERGE, replace(OURS, unique_keys=()), PLAIN, FACTS, TargetError, r'ADD PRIMARY KEY \("id"\)'),
     (
         *(MERGE, replace(OURS, unique_keys=(frozenset({"id", "at"}),)), PLAIN, FACTS),
         *(TargetError, r"no unique index on \(id\)"),
@@ -147,7 +148,7 @@ def test_a_target_may_have_columns_that_fill_themselves() -> None:
 
 def refuse(rows: int | None, publish: Mode, empty_source: str) -> None:
     config = {"name": "t", "source": "d.t", "empty_source": empty_source}
-    refuse_empty(TableConfig.model_validate(config), publish, rows=rows)
+    refuse_empty(TableConfig.model_validate(config), a_plan(publish=publish), rows=rows)
 
 
 def test_a_replace_by_nothing_is_refused_and_says_how_to_allow_it() -> None:

@@ -120,7 +120,7 @@ def test_questions_to_the_staging_table() -> None:
         f'count(*) FILTER (WHERE {QUOTED} IS NULL) FROM "bq2pg"."stage_t"'
     )
     assert postgres_sql.newest(STAGE, ODD).as_string() == (
-        f'SELECT max({QUOTED}) FROM "bq2pg"."stage_t"'
+        f'SELECT max({QUOTED}), count(*) - count({QUOTED}) FROM "bq2pg"."stage_t"'
     )
     assert postgres_sql.drop(STAGE).as_string() == 'DROP TABLE IF EXISTS "bq2pg"."stage_t"'
     assert postgres_sql.analyze(PLAN.target).as_string() == f"ANALYZE {TARGET}"
