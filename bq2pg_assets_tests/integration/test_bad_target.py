@@ -147,7 +147,7 @@ def test_a_merge_needs_a_unique_index_on_the_key(loaded: World) -> None:
         loaded,
         TargetError,
         says="no unique index on (id)",
-        way_out="ADD PRIMARY KEY (id)",
+        way_out='ADD PRIMARY KEY ("id")',
         retryable=False,
         query=GOOD,
         mode="merge",
