@@ -35,7 +35,7 @@ EMULATORS = Path(os.environ.get("BQ2PG_EMULATORS_DIR") or ROOT / ".local" / "emu
 RETRY_SECONDS = 20.0
 
 # 100 random examples at home, more in CI and always the same there; 2,000 by `make fuzz`.
-settings.register_profile("ci", max_examples=300, derandomize=True, database=None, print_blob=True)
+settings.register_profile("ci", max_examples=200, derandomize=True, database=None, print_blob=True)
 settings.register_profile("fuzz", max_examples=2000, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
