@@ -59,7 +59,13 @@ def carry(
         shard = ParquetShard(Shard("gs://b/x", 1, 1), reader)
         encoder = Encoder(columns, shard.schema, where="table t", policy=policy, key=key)
         pieces = (piece for piece, _ in encoder.stream(shard.batches([c.source for c in columns])))
-        sink = CopySink(conn, postgres_sql.copy_in(STAGE, columns), where="x", cancel=CancelToken())
+        sink = CopySink(
+            conn,
+            postgres_sql.copy_in(STAGE, columns),
+            note=lambda _: None,
+            where="x",
+            cancel=CancelToken(),
+        )
         assert sink.copy(pieces) == table.num_rows
     return dict(encoder.nul_bytes)
 
