@@ -20,6 +20,7 @@ from bq2pg_assets.engine.bigquery import job_id
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import (
+    BadRow,
     Column,
     Cursor,
     CursorValue,
@@ -335,12 +336,21 @@ class FakeSession:
         at = {"id": 0, "at": 1}
         return len(rows), [sum(r[at[c]] is None for r in rows) for c in columns]
 
-    def count_shrink(self, plan: SyncPlan, *, cancel: CancelToken) -> tuple[int, int]:
+    def count_shrink(
+        self, plan: SyncPlan, *, bad: Sequence[BadRow] = (), cancel: CancelToken
+    ) -> tuple[int, int]:
         self.journal("session.count_shrink")
         before = len(self.database.live or ())
         return before, max(0, before - len(self.database.stages[self.stage.table]))
 
-    def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
+    def publish(
+        self,
+        plan: SyncPlan,
+        *,
+        result: SyncResult,
+        bad: Sequence[BadRow] = (),
+        cancel: CancelToken,
+    ) -> SyncResult:
         staged = list(self.database.stages[self.stage.table])
         self.journal("session.publish")
         cancel.check("publish")

@@ -30,6 +30,8 @@ LAYERS: list[tuple[str, ...]] = [
         ("engine.postgres_sql",),
         ("engine.publish_sql", "engine.guards"),
     ],
+    ("engine.bad_rows", "engine.quarantine_sql"),
+    ("engine.row_json",),
     *[
         ("engine.export_sql", "engine.evolve"),
         ("engine.encode", "engine.shape"),
@@ -38,7 +40,8 @@ LAYERS: list[tuple[str, ...]] = [
     ],
     ("engine.google_reasons",),
     ("engine.google_errors", "engine.postgres_errors"),
-    ("engine.state", "engine.leftovers"),
+    ("engine.state", "engine.leftovers", "engine.staged_rows"),
+    ("engine.quarantine",),
     ("engine.bigquery", "engine.shards", "engine.read_api", "engine.postgres"),
     ("engine.copy",),
     ("engine.checks", "engine.attempt", "engine.resume"),
@@ -64,6 +67,9 @@ PURE = (
     "shape",
     "circuit",
     "fingerprint",
+    "bad_rows",
+    "row_json",
+    "quarantine_sql",
 )
 # (importer, imported): why this arrow may point up or sideways.
 EXCEPTIONS = {
@@ -75,7 +81,9 @@ IO = {
     "bigquery": {"google_errors"},
     "shards": {"google_errors"},
     "read_api": {"google_errors"},
-    "postgres": {"postgres_errors", "state", "leftovers"},
+    "postgres": {"postgres_errors", "state", "leftovers", "staged_rows", "quarantine"},
+    "staged_rows": {"postgres_errors"},
+    "quarantine": {"postgres_errors", "staged_rows"},
     "state": set(),
     "leftovers": set(),
     "google_errors": set(),

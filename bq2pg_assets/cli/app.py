@@ -13,6 +13,7 @@ from bq2pg_assets.cli.clean import clean
 from bq2pg_assets.cli.entry import leave_with
 from bq2pg_assets.cli.local import app as local
 from bq2pg_assets.cli.plan import plan
+from bq2pg_assets.cli.quarantine import app as quarantine
 from bq2pg_assets.cli.resume import resume
 from bq2pg_assets.cli.status import status
 from bq2pg_assets.cli.sync import sync
@@ -50,6 +51,7 @@ def options(debug: Debug = False, version: Version = False) -> None:
 
 for command in (sync, plan, status, resume, check, clean):
     app.command()(command)
+app.add_typer(quarantine, name="quarantine")
 app.add_typer(local, name="local")
 
 

@@ -59,6 +59,9 @@ def plan_lines(plan: SyncPlan, estimate: Estimate, *, verbose: bool) -> list[str
         facts.append(("no cursor", _without_cursor(plan)))
     if plan.cursor is not None and not plan.nothing_new:
         facts.append(("cursor", f"{plan.cursor.column} {CURSOR_AFTER[plan.cursor_after]}"))
+    if plan.max_bad_rows is not None and not plan.nothing_new:
+        most = wording.plural(plan.max_bad_rows, "row")
+        facts.append(("bad rows", f"quarantined, {most} at most"))
     later = ", with the next rows" if plan.nothing_new else ""
     facts += [("schema", f"{change}{later}") for change in plan.changes]
     facts.append(("columns", f"{len(plan.columns)}" + ("" if verbose else " (see --verbose)")))

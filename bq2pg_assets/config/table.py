@@ -238,6 +238,12 @@ class TableConfig(_Model):
     nul_bytes: Literal["fail", "strip", "replace"] = "fail"
     """What becomes of U+0000, which PostgreSQL's text and jsonb cannot hold. strip: it is left
     out. replace: U+FFFD takes its place. Both are counted in the metadata and in sync_history."""
+    bad_rows: Literal["fail", "quarantine"] = "fail"
+    """What becomes of rows that PostgreSQL refuses. fail: the run. quarantine: they are kept in
+    sync_quarantine with the error and all others are published; `bq2pg quarantine` lists and
+    replays them."""
+    max_bad_rows: int = Field(default=100, ge=1, le=10_000)
+    """With bad_rows: quarantine, how many rows a run may quarantine. More fail it."""
     schema_changes: Literal["evolve", "freeze", "fail"] = "evolve"
     """What happens when the source's columns are no longer the target's. evolve: columns are added,
     widened and freed of NOT NULL with the rows that need it, never narrowed or dropped. freeze: the

@@ -70,7 +70,7 @@ def build_sync_asset(
     @dg.multi_asset(
         name=table.name,
         specs=[spec],
-        check_specs=check_specs(spec.key),
+        check_specs=check_specs(spec.key, table),
         retry_policy=retry_policy(table, seconds=retry_seconds),
         pool=POOL,
     )
@@ -156,7 +156,7 @@ class _Run:
                 project=project,
                 uri=uri,
             ),
-            check_results=list(check_results(checks_of(result), key=self._spec.key)),
+            check_results=list(check_results(checks_of(result, self._table), key=self._spec.key)),
             data_version=data_version(
                 result,
                 options=options,

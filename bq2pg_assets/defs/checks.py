@@ -12,11 +12,15 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
+from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.checks import NULLS, ROW_COUNT
 from bq2pg_assets.engine.guards import SHRINK
 from bq2pg_assets.engine.model import Outcome
 from bq2pg_assets.engine.results import Check, SyncResult
 
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
+QUARANTINE = "quarantine"
+NONE_BAD = "PostgreSQL refused no row of the last load; those it refuses are in sync_quarantine."
 DESCRIPTIONS = {
     ROW_COUNT: "As many rows arrived in PostgreSQL as BigQuery exported.",
     NULLS: "No NULL in the key, in REQUIRED columns and in those that not_null names.",
@@ -24,12 +28,15 @@ DESCRIPTIONS = {
 }
 
 
-def check_specs(key: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+def check_specs(key: dg.AssetKey, table: TableConfig) -> list[dg.AssetCheckSpec]:
     """The checks of one table's asset."""
-    return [
+    specs = [
         dg.AssetCheckSpec(name, asset=key, blocking=True, description=description)
         for name, description in DESCRIPTIONS.items()
     ]
+    if table.bad_rows == "quarantine":
+        specs.append(dg.AssetCheckSpec(QUARANTINE, asset=key, description=NONE_BAD))
+    return specs
 
 
 def check_results(checks: Iterable[Check], *, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
@@ -39,12 +46,14 @@ def check_results(checks: Iterable[Check], *, key: dg.AssetKey) -> Iterator[dg.A
             asset_key=key,
             check_name=check.name,
             passed=check.passed,
+            # Its rows are published, all but the bad ones: worth a look, no failure.
+            severity=WARN if check.name == QUARANTINE else ERROR,
             description=check.says,
             metadata=dict(check.numbers),
         )
 
 
-def checks_of(result: SyncResult) -> tuple[Check, ...]:
+def checks_of(result: SyncResult, table: TableConfig) -> tuple[Check, ...]:
     """A verdict for every declared check, as Dagster wants from a step that succeeds.
 
     A check without a verdict had no row to judge: the table is as the last run left it, and that
@@ -52,7 +61,20 @@ def checks_of(result: SyncResult) -> tuple[Check, ...]:
     """
     judged = {check.name: check for check in result.checks}
     reason = "nothing new" if result.outcome is Outcome.NOTHING_NEW else "nothing to check"
-    return tuple(
+    verdicts = tuple(
         judged.get(name, Check(name, passed=True, says=f"{reason}: no row was judged"))
         for name in DESCRIPTIONS
+    )
+    return (*verdicts, _none_bad(result)) if table.bad_rows == "quarantine" else verdicts
+
+
+def _none_bad(result: SyncResult) -> Check:
+    count = result.quarantined
+    return Check(
+        QUARANTINE,
+        passed=not count,
+        says=f"{count} rows quarantined: bq2pg quarantine list {result.table}"
+        if count
+        else "no row was refused",
+        numbers={"quarantined": count},
     )

@@ -134,6 +134,7 @@ def _work(result: SyncResult) -> Metadata:
         **(
             {"nul_bytes": dg.MetadataValue.json(dict(result.nul_bytes))} if result.nul_bytes else {}
         ),
+        **({"quarantined": dg.MetadataValue.int(result.quarantined)} if result.quarantined else {}),
         **_changes(result.schema_changes),
         **{f"rows/{word}": dg.MetadataValue.int(n) for word, n in result.row_counts.items()},
         **_texts(

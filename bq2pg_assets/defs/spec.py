@@ -28,6 +28,7 @@ NOT_CONTENT = {
     "cool_down",
     "parallelism",
     "max_bytes_billed",
+    "max_bad_rows",
     "group",
     "owners",
     "tags",

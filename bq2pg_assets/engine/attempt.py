@@ -140,6 +140,7 @@ class Attempt:
             nul_bytes=copied.nul_bytes if copied else {},
             resumed_from=str(plan.resumes.attempt) if plan.resumes else None,
             row_counts={"null_cursor": plan.null_cursors} if plan.null_cursors else {},
+            quarantined=len(copied.bad) if copied else 0,
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:

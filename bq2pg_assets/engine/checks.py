@@ -36,7 +36,7 @@ def verify_counts(
     expected = export.rows
     if expected is None and plan.window is None and plan.where is None and plan.limit is None:
         expected = unchanged_rows
-    if expected is not None and copied.rows != expected:
+    if expected is not None and copied.rows + len(copied.bad) != expected:
         raise VerifyError(
             f"table {plan.table}",
             met=f"{copied.rows} rows copied",
@@ -47,8 +47,8 @@ def verify_counts(
                 Check(
                     ROW_COUNT,
                     passed=False,
-                    says=f"{copied.rows} rows copied, {expected} exported",
-                    numbers={"copied": copied.rows, "exported": expected},
+                    says=f"{copied.rows} rows copied, {_bad(copied)}{expected} exported",
+                    numbers={"copied": copied.rows, "exported": expected, **_bad_number(copied)},
                 ),
             ),
         )
@@ -71,9 +71,9 @@ def judge(
     checks: tuple[Check, ...] = (
         Check(
             ROW_COUNT,
-            passed=staged == exported,
-            says=f"{staged} rows staged, {exported} exported",
-            numbers={"staged": staged, "exported": exported},
+            passed=staged + len(copied.bad) == exported,
+            says=f"{staged} rows staged, {_bad(copied)}{exported} exported",
+            numbers={"staged": staged, "exported": exported, **_bad_number(copied)},
         ),
         _judge_nulls([source for _, source in columns], nulls),
     )
@@ -82,8 +82,9 @@ def judge(
         "YAML; nothing was published."
     )
     if plan.guard is not None and all(c.passed for c in checks):
-        before, gone = session.count_shrink(plan, cancel=cancel)
-        checks += (guards.judge_shrink(plan, before=before, gone=gone, staged=staged),)
+        before, gone = session.count_shrink(plan, bad=copied.bad, cancel=cancel)
+        read = staged + len(copied.bad)
+        checks += (guards.judge_shrink(plan, before=before, gone=gone, staged=read),)
         out = guards.way_out(plan)
     failed = [c for c in checks if not c.passed]
     if failed:
@@ -95,6 +96,14 @@ def judge(
             checks=checks,
         )
     return checks
+
+
+def _bad(copied: Copied) -> str:
+    return f"{len(copied.bad)} refused, " if copied.bad else ""
+
+
+def _bad_number(copied: Copied) -> dict[str, int]:
+    return {"refused": len(copied.bad)} if copied.bad else {}
 
 
 def _never_null(table: TableConfig, plan: SyncPlan) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Step 6: shards into the staging table, several at once.
 
-Belongs here: the workers, their progress, stopping all when one fails. Does not: reading shards,
-encoding, COPY: those are `shards` and `read_api`, `encode` and `postgres`, put together here.
+Belongs here: the workers, their progress, stopping all when one fails, copying a shard in pieces
+when rows of it are refused. Does not: reading shards, encoding, COPY: those are `shards` and
+`read_api`, `encode` and `postgres`, put together here.
 """
 
 import queue
@@ -16,12 +17,22 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from bq2pg_assets.engine.bad_rows import hold_limit, isolate, refusal_of
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
-from bq2pg_assets.engine.errors import VerifyError
-from bq2pg_assets.engine.model import RunId, Shard, StagedShard, SyncPlan
+from bq2pg_assets.engine.errors import MappingError, TargetError, VerifyError
+from bq2pg_assets.engine.model import (
+    BadRow,
+    Refusal,
+    RunId,
+    Shard,
+    StagedShard,
+    SyncPlan,
+    as_stored,
+)
 from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.results import Progress
+from bq2pg_assets.engine.row_json import row_text
 
 REPORT_SECONDS = 1.0
 
@@ -67,7 +78,8 @@ class Store(Protocol):
 class Copied:
     """What was copied: rows by the server's count, and `in_shards` by the shards' own.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken. `bad` are the rows that
+    were refused; `rows` leaves them out.
     """
 
     rows: int
@@ -75,6 +87,7 @@ class Copied:
     bytes: int
     shards: int
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
+    bad: tuple[BadRow, ...] = ()
 
 
 class Meter:
@@ -90,11 +103,19 @@ class Meter:
     ) -> None:
         self._plan, self._shards, self._report = plan, len(shards), report
         self._lock, self._last = Lock(), 0.0
-        self.rows = self.in_shards = sum(shard.rows for shard in staged)
+        self.bad = [bad for shard in staged for bad in shard.bad]
+        self.rows = sum(shard.rows for shard in staged)
+        self.in_shards = self.rows + len(self.bad)
         self.bytes, self.done = sum(shard.bytes for shard in staged), len(staged)
         self.nul_bytes: Counter[str] = Counter()
         for shard in staged:
             self.nul_bytes.update(shard.nul_bytes)
+
+    def refused(self, row: BadRow) -> None:
+        """Keep a bad row. Raises VerifyError when it is one too many."""
+        with self._lock:
+            self.bad.append(row)
+            hold_limit(self._plan, len(self.bad), last=row.refusal)
 
     def changed(self, nul_bytes: Mapping[str, int]) -> None:
         """Count the values of a shard that were changed."""
@@ -163,7 +184,14 @@ def copy_shards(
             stop.cancel()
             raise
     cancel.check(f"table {plan.table}")
-    return Copied(meter.rows, meter.in_shards, meter.bytes, meter.done, dict(meter.nul_bytes))
+    return Copied(
+        meter.rows,
+        meter.in_shards,
+        meter.bytes,
+        meter.done,
+        dict(meter.nul_bytes),
+        bad=tuple(meter.bad),
+    )
 
 
 def _worker(
@@ -184,42 +212,126 @@ def _worker(
                 return
             cancel.check(shard.uri)
             with store.open(shard, cancel=cancel) as opened:
-                _copy_one(plan, opened, sink=sink, cancel=cancel, meter=meter)
+                whole = _copy_one(plan, opened, sink=sink, cancel=cancel, meter=meter)
+            if not whole:
+                with store.open(shard, cancel=cancel) as opened:
+                    _copy_good_rows(plan, opened, sink=sink, cancel=cancel, meter=meter)
 
 
 def _copy_one(
     plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
-) -> None:
-    encoder = Encoder(
-        plan.columns,
-        opened.schema,
-        where=f"table {plan.table}",
-        policy=plan.nul_bytes,
-        key=plan.key,
-    )
+) -> bool:
+    """Copy a shard in one COPY. False when a row is refused and the table quarantines such rows."""
+    encoder = _encoder(plan, opened)
     batches = opened.batches([c.source for c in plan.columns])
+    counted = Counter[str]()
 
     def pieces() -> Iterator[bytes]:
-        counted = 0
         for piece, rows in encoder.stream(batches):
             cancel.check(opened.shard.uri)
             yield piece
-            meter.add(rows=rows, size=opened.size - counted)
-            counted = opened.size
+            size = opened.size - counted["size"]
+            meter.add(rows=rows, size=size)
+            counted.update(rows=rows, size=size)
 
-    shard = opened.shard
-    with sink.transaction():  # a shard is staged and remembered, or neither
-        copied = sink.copy(pieces())
-        if copied != opened.rows:
-            raise VerifyError(
-                shard.uri,
-                met=f"PostgreSQL took {copied} rows",
-                expected=f"the {opened.rows} of the shard",
-                way_out="Run again; nothing was published.",
-                retryable=True,
-            )
-        sink.note(
-            StagedShard(shard.uri, shard.generation, copied, opened.size, dict(encoder.nul_bytes))
-        )
+    try:
+        with sink.transaction():  # a shard is staged and remembered, or neither
+            copied = sink.copy(pieces())
+            _note(opened, copied, nul_bytes=encoder.nul_bytes, sink=sink)
+    except (TargetError, MappingError) as error:
+        if plan.max_bad_rows is None or refusal_of(error) is None:
+            raise
+        meter.add(rows=-counted["rows"], size=-counted["size"])
+        return False
     meter.changed(encoder.nul_bytes)
     meter.add(done=1, in_shards=opened.rows)
+    return True
+
+
+def _copy_good_rows(
+    plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
+) -> None:
+    """Copy a shard in pieces, each a COPY of its own, cut down to the single rows refused."""
+    size = copied = 0
+    bad: list[BadRow] = []
+    nul_bytes = Counter[str]()
+
+    def take(piece: pa.RecordBatch) -> Refusal | None:
+        nonlocal copied
+        cancel.check(opened.shard.uri)
+        encoder = _encoder(plan, opened)
+        try:
+            with sink.transaction():
+                took = sink.copy(data for data, _ in encoder.stream(iter([piece])))
+        except (TargetError, MappingError) as error:
+            if (refusal := refusal_of(error)) is None:
+                raise
+            return refusal
+        copied += took
+        nul_bytes.update(encoder.nul_bytes)
+        meter.add(rows=took)
+        return None
+
+    _encoder(plan, opened)  # columns that do not fit are no fault of a row
+    with sink.transaction():  # with the bad rows, for the run that may have to go on
+        for batch in opened.batches([c.source for c in plan.columns]):
+            for row, refusal in isolate(batch, take=take, halves=_halves):
+                bad.append(_bad_row(plan, row, refusal))
+                meter.refused(bad[-1])
+            meter.add(size=opened.size - size)
+            size = opened.size
+        _note(opened, copied, nul_bytes=nul_bytes, sink=sink, bad=bad)
+    meter.changed(nul_bytes)
+    meter.add(done=1, in_shards=opened.rows)
+
+
+def _encoder(plan: SyncPlan, opened: OpenShard) -> Encoder:
+    where = f"table {plan.table}"
+    return Encoder(plan.columns, opened.schema, where=where, policy=plan.nul_bytes, key=plan.key)
+
+
+def _halves(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch] | None:
+    """Each with nothing but its own rows in its buffers; None of a single row."""
+    middle = batch.num_rows // 2
+    if not middle:
+        return None
+    low, high = batch.slice(0, middle), batch.slice(middle)
+    return (
+        pa.ipc.read_record_batch(low.serialize(), batch.schema),
+        pa.ipc.read_record_batch(high.serialize(), batch.schema),
+    )
+
+
+def _bad_row(plan: SyncPlan, row: pa.RecordBatch, refusal: Refusal) -> BadRow:
+    cursor = row.column(plan.cursor.column)[0].as_py() if plan.cursor is not None else None
+    return BadRow(
+        row_text(plan.columns, row),
+        refusal,
+        cursor=as_stored(cursor),
+        key=row_text([c for c in plan.columns if c.name in plan.key], row),
+    )
+
+
+def _note(
+    opened: OpenShard,
+    copied: int,
+    *,
+    nul_bytes: Mapping[str, int],
+    sink: CopySink,
+    bad: Sequence[BadRow] = (),
+) -> None:
+    """Remember the shard as staged. Raises VerifyError when rows of it are missing."""
+    shard = opened.shard
+    if copied + len(bad) != opened.rows:
+        refused = f" and refused {len(bad)}" if bad else ""
+        raise VerifyError(
+            shard.uri,
+            met=f"PostgreSQL took {copied} rows{refused}",
+            expected=f"the {opened.rows} of the shard",
+            way_out="Run again; nothing was published.",
+            retryable=True,
+        )
+    staged = StagedShard(
+        shard.uri, shard.generation, copied, opened.size, dict(nul_bytes), bad=tuple(bad)
+    )
+    sink.note(staged)

@@ -9,6 +9,7 @@ PostgreSQL does not check that the bytes fit the column: int8 sent to numeric is
 So the staging table's DDL and this module take both from the same `Column`.
 """
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -113,7 +114,7 @@ class Encoder:
             if column.pg_type in ("text", "text[]"):
                 return self._without_nul(column, nul.clean_text, array)
             return array if form is None else form(array)
-        except ValueError as error:
+        except (ValueError, struct.error) as error:  # struct: beyond the integer it is sent as
             raise MappingError(
                 self._where,
                 [f"column {column.source} ({column.source_type}): {error}"],

@@ -15,7 +15,7 @@ from psycopg import Connection, errors, sql
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from bq2pg_assets.engine import postgres_sql
+from bq2pg_assets.engine import bad_rows, postgres_sql
 from bq2pg_assets.engine.model import (
     DeadAttempt,
     Outcome,
@@ -36,8 +36,12 @@ CREATE TABLE IF NOT EXISTS {} (
   rows       bigint NOT NULL,
   bytes      bigint NOT NULL,
   nul_bytes  jsonb NOT NULL,
+  bad        text NOT NULL,
   PRIMARY KEY (stage, uri)
 )"""
+# What a table made by an earlier version lacks.
+COMPLETE = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'bad'"
+ADD_BAD = "ALTER TABLE {} ADD COLUMN IF NOT EXISTS bad text NOT NULL DEFAULT '[]'"
 
 RECORD_EXPORT = """
 UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
@@ -74,13 +78,12 @@ WHERE n.nspname = %s AND c.relkind = 'r' AND left(c.relname, 6) = 'stage_'
 
 
 def ensure(conn: Connection[Any], own_schema: str) -> None:
-    """Create the table that is missing. Runs in the caller's transaction."""
-    found = conn.execute(
-        "SELECT to_regclass(%s)", [sql.Identifier(own_schema, SHARDS).as_string()]
-    ).fetchone()
-    if found is None or found[0] is None:
+    """Create what is missing of the table. Runs in the caller's transaction."""
+    name = sql.Identifier(own_schema, SHARDS)
+    if conn.execute(COMPLETE, [name.as_string()]).fetchone() is None:
         conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
-        conn.execute(sql.SQL(CREATE_SHARDS).format(sql.Identifier(own_schema, SHARDS)))
+        for statement in (CREATE_SHARDS, ADD_BAD):
+            conn.execute(sql.SQL(statement).format(name))
 
 
 def record_export(
@@ -141,7 +144,7 @@ def note_shard(
 ) -> None:
     """Remember a shard in the transaction of its COPY. No shard can be remembered twice."""
     conn.execute(
-        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s)").format(
+        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s)").format(
             sql.Identifier(own_schema, SHARDS)
         ),
         [
@@ -151,6 +154,7 @@ def note_shard(
             shard.rows,
             shard.bytes,
             Jsonb(dict(shard.nul_bytes)),
+            bad_rows.as_text(shard.bad),
         ],
     )
 
@@ -178,13 +182,13 @@ def adopt(
     conn.execute(
         sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(postgres_sql.identifier(old))
     )
-    with conn.cursor(row_factory=class_row(StagedShard)) as cursor:
-        staged = cursor.execute(
-            sql.SQL(
-                "SELECT uri, generation, rows, bytes, nul_bytes FROM {} WHERE stage = %s"
-            ).format(own),
-            [old.table],
-        ).fetchall()
+    noted = conn.execute(
+        sql.SQL(
+            "SELECT uri, generation, rows, bytes, nul_bytes, bad FROM {} WHERE stage = %s"
+        ).format(own),
+        [old.table],
+    ).fetchall()
+    staged = [StagedShard(*facts, bad_rows.from_text(bad)) for *facts, bad in noted]
     counted = conn.execute(
         sql.SQL("SELECT count(*) FROM {}").format(postgres_sql.identifier(old))
     ).fetchone()

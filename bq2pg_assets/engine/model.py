@@ -396,6 +396,7 @@ class SyncPlan:
     still `target_columns`. `hides` and `shape` are those of the source's facts. `resumes` is the
     export of a dead attempt that takes the place of one of its own. `null_cursors` counts the rows
     without a cursor value, None where the probe did not look. `guard` is None where nothing goes.
+    `max_bad_rows` is None where the first row that is refused fails the run.
     """
 
     table: str
@@ -435,6 +436,7 @@ class SyncPlan:
     full_refresh: bool = False
     null_cursors: int | None = None
     guard: Guard | None = None
+    max_bad_rows: int | None = None
 
     @property
     def incremental(self) -> bool:
@@ -478,12 +480,37 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a row is refused. `sqlstate` is None when the encoder refused it, not PostgreSQL."""
+
+    error: str
+    sqlstate: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A refused row: `row` is a JSON object by source column names (see `row_json`).
+
+    What is known of one that was never staged: `cursor` is its cursor value as stored, so that the
+    cursor passes it too; `key` is the object of its key columns, so that it is not taken for gone.
+    """
+
+    row: str
+    refusal: Refusal
+    cursor: datetime | None = None
+    key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StagedShard:
-    """A shard whose rows are in the staging table. `nul_bytes` counts, by column, the values from
-    which U+0000 was taken."""
+    """A shard whose rows are in the staging table, but the `bad` ones, which it refused.
+
+    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    """
 
     uri: str
     generation: int
     rows: int
     bytes: int
     nul_bytes: Mapping[str, int]
+    bad: tuple[BadRow, ...] = ()

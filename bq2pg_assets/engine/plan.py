@@ -32,7 +32,7 @@ from bq2pg_assets.engine.model import (
     Window,
     origin_of,
 )
-from bq2pg_assets.engine.postgres_sql import HISTORY, SHARDS, STATE
+from bq2pg_assets.engine.postgres_sql import HISTORY, QUARANTINE, SHARDS, STATE
 
 KINDS = {
     "v": "a view",
@@ -204,6 +204,7 @@ def make_plan(
         full_refresh=options.full_refresh,
         null_cursors=probe.nulls if probe is not None else None,
         guard=guards.guard_of(table, target, publish=intent.publish, options=options),
+        max_bad_rows=table.max_bad_rows if table.bad_rows == "quarantine" else None,
     )
 
 
@@ -316,7 +317,7 @@ def typed(value: CursorValue, kind: str) -> CursorValue:
 def _refuse_foreign_target(table: TableConfig, target: TargetFacts, *, full_refresh: bool) -> None:
     """A target that is no table, is bq2pg's own, or holds rows that bq2pg never loaded."""
     name = str(table.target_name)
-    if table.target_name.table in (STATE, HISTORY, SHARDS):
+    if table.target_name.table in (STATE, HISTORY, QUARANTINE, SHARDS):
         raise ConfigError(
             f"table {table.name}",
             met=f"target {name}, where bq2pg keeps its own books",

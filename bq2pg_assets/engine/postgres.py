@@ -21,13 +21,22 @@ from psycopg import errors as pg_errors
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import leftovers, postgres_sql, publish_sql, state
+from bq2pg_assets.config.table import TableConfig, parse_target
+from bq2pg_assets.engine import (
+    leftovers,
+    postgres_sql,
+    publish_sql,
+    quarantine,
+    staged_rows,
+    state,
+)
+from bq2pg_assets.engine.bad_rows import refusal_of, refuse_none_left
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.circuit import Circuit, judge
 from bq2pg_assets.engine.connections import ConnectionLimit
 from bq2pg_assets.engine.errors import ConfigError, LockedError, TargetError, VerifyError
 from bq2pg_assets.engine.model import (
+    BadRow,
     Column,
     CursorValue,
     DeadAttempt,
@@ -41,10 +50,19 @@ from bq2pg_assets.engine.model import (
     TargetColumn,
     TargetFacts,
     TargetName,
+    as_stored,
 )
+from bq2pg_assets.engine.plan import typed
 from bq2pg_assets.engine.postgres_errors import postgres_errors
+from bq2pg_assets.engine.publish_sql import Times
 from bq2pg_assets.engine.redact import redact
-from bq2pg_assets.engine.results import Spent, SyncResult, TableStatus
+from bq2pg_assets.engine.results import (
+    QuarantinedRow,
+    Replayed,
+    Spent,
+    SyncResult,
+    TableStatus,
+)
 from bq2pg_assets.engine.retrying import Again, Patience, call_patiently
 
 log = logging.getLogger(__name__)
@@ -205,6 +223,37 @@ class PostgresTarget:
         with self.connection(name="status") as conn, postgres_errors("sync_history"):
             return state.statuses(conn, self.state_schema)
 
+    def quarantined(
+        self, table: str | None = None, *, everything: bool = False
+    ) -> list[QuarantinedRow]:
+        """The quarantined rows that wait, of one table or of all; `everything`: the others too."""
+        with self.connection(name="quarantine") as conn, postgres_errors("sync_quarantine"):
+            return quarantine.listed(conn, self.state_schema, table=table, everything=everything)
+
+    def replay(self, rows: Sequence[QuarantinedRow], *, run_id: str) -> list[Replayed]:
+        """Write quarantined rows into their targets, each target in one transaction.
+
+        Raises LockedError when a run is loading one of them; what was replayed before it stays.
+        """
+        done = []
+        for name in dict.fromkeys(row.target for row in rows):
+            target = parse_target(name)
+            ids = [row.id for row in rows if row.target == name]
+            with self.if_free(target) as conn:
+                if conn is None:
+                    raise LockedError(
+                        f"target {target}",
+                        met="a run is loading it",
+                        expected="nobody else who writes it",
+                        way_out="Replay when the run has ended, or terminate it.",
+                    )
+                with conn.transaction():
+                    conn.execute(LIMIT_LOCK_WAITS)
+                    done += quarantine.replay(
+                        conn, self.state_schema, target=target, ids=ids, run_id=run_id
+                    )
+        return done
+
     def circuits(self, tables: Sequence[TableConfig]) -> Mapping[str, Circuit]:
         """The circuit breaker of each table, by the table's name, as of now."""
         targets = [table.target_name for table in tables]
@@ -276,6 +325,7 @@ class TargetSession:
         with postgres_errors(self._where), conn.transaction():
             state.ensure(conn, target_schema=target.schema, own_schema=database.state_schema)
             leftovers.ensure(conn, database.state_schema)
+            quarantine.ensure(conn, database.state_schema)
             self._attempt = state.begin(
                 conn, database.state_schema, run=run, table=table, target=target
             )
@@ -388,37 +438,80 @@ class TargetSession:
         assert row is not None
         return row[0], list(row[1:])
 
-    def count_shrink(self, plan: SyncPlan, *, cancel: CancelToken) -> tuple[int, int]:
+    def count_shrink(
+        self, plan: SyncPlan, *, bad: Sequence[BadRow] = (), cancel: CancelToken
+    ) -> tuple[int, int]:
         """The rows that hold in the target, and how many of them would go. Counted, not estimated:
-        whoever reads and writes them all has the time.
+        whoever reads and writes them all has the time. `bad` rows are not gone from the source.
         """
         by_key = plan.publish.by_steps
         with self._interruptible(cancel):
             if by_key and not plan.full_refresh and not plan.whole:
                 return 0, 0  # only what is read as a whole shows what is gone
             self._conn.execute(postgres_sql.analyze(self.stage))
-            count = publish_sql.count_gone if by_key else publish_sql.count_left
-            row = self._conn.execute(count(plan, self.stage)).fetchone()
+            if by_key:
+                present = staged_rows.present(self._conn, plan, self.stage, bad=bad)
+                statement = publish_sql.count_gone(plan, present)
+            else:
+                statement = publish_sql.count_left(plan, self.stage)
+            row = self._conn.execute(statement).fetchone()
         assert row is not None
         before, other = row
         return before, other if by_key else max(0, before - other)
 
-    def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
+    def publish(
+        self,
+        plan: SyncPlan,
+        *,
+        result: SyncResult,
+        bad: Sequence[BadRow] = (),
+        cancel: CancelToken,
+    ) -> SyncResult:
         """The plan's changes, rows, cursor and history in one transaction.
 
         Returns the result with what was written filled in. The token is looked at last thing before
-        the commit: a run shown as cancelled never commits afterwards.
+        the commit: a run shown as cancelled never commits afterwards. `bad` were refused before
+        they were staged. When the target refuses staged rows too and the plan allows it, all is
+        rolled back and done again in pieces.
         """
+        try:
+            return self._publish(plan, result=result, bad=bad, cancel=cancel)
+        except TargetError as error:
+            if plan.max_bad_rows is None or refusal_of(error) is None:
+                raise
+            log.info("%s refuses rows, looking for them: %s", self._where, error.met)
+        return self._publish(plan, result=result, bad=bad, cancel=cancel, isolating=True)
+
+    def _publish(
+        self,
+        plan: SyncPlan,
+        *,
+        result: SyncResult,
+        bad: Sequence[BadRow],
+        cancel: CancelToken,
+        isolating: bool = False,
+    ) -> SyncResult:
+        own_schema = self._database.state_schema
         with self._interruptible(cancel), self._conn.transaction():
             self._limit_lock_waits()
             self._refuse_changed_target(plan)
-            cursor, counts = self._new_cursor(plan)
+            cursor, counts = self._new_cursor(plan, bad)
             _run(self._conn, postgres_sql.evolve_target(plan))
-            if plan.publish.by_steps:
-                counts += self._take_steps(plan, staged=result.rows)
+            times = Times(*state.began(self._conn, own_schema, attempt=self._attempt))
+            if isolating:
+                rows = self._good_rows(
+                    plan, staged=result.rows, times=times, bad=bad, cancel=cancel
+                )
+                written, bad = rows.written, (*bad, *rows.bad)
+                counts += rows.counts if plan.publish.by_steps else Counter()
+            elif plan.publish.by_steps:
+                counts += self._take_steps(plan, staged=result.rows, times=times, bad=bad)
                 written = counts["inserted"] + counts["updated"]
             else:
                 written = self._write_rows(plan, staged=result.rows)
+            if plan.publish is Mode.REPLACE:
+                refuse_none_left(plan, written=written, bad=len(bad))
+            quarantine.keep(self._conn, own_schema, plan=plan, times=times, run=self.run, bad=bad)
             if plan.cursor_after != "keep":
                 state.write_cursor(self._conn, self.target, cursor)
             final = replace(
@@ -427,13 +520,15 @@ class TargetSession:
                 rows=written,
                 schema_changes=plan.changes,
                 row_counts={word: count for word, count in counts.items() if count},
+                quarantined=len(bad),
             )
-            state.finish(
-                self._conn, self._database.state_schema, attempt=self._attempt, result=final
-            )
+            state.finish(self._conn, own_schema, attempt=self._attempt, result=final)
             cancel.check(self._where)
         for change in final.schema_changes:
             log.info("%s: column %s", self._where, change)
+        if bad:
+            listed = f"bq2pg quarantine list {plan.table}"
+            log.warning("%s refused %d rows: see %s", self._where, len(bad), listed)
         return final
 
     def finish(self, result: SyncResult) -> None:
@@ -497,7 +592,9 @@ class TargetSession:
                 retryable=True,
             )
 
-    def _new_cursor(self, plan: SyncPlan) -> tuple[CursorValue | None, Counter[str]]:
+    def _new_cursor(
+        self, plan: SyncPlan, bad: Sequence[BadRow]
+    ) -> tuple[CursorValue | None, Counter[str]]:
         """The cursor to store, and how many rows have none."""
         name = postgres_sql.cursor_name(plan)
         if plan.cursor is None or name is None:
@@ -505,6 +602,10 @@ class TargetSession:
         row = self._conn.execute(postgres_sql.newest(self.stage, name)).fetchone()
         assert row is not None
         newest: CursorValue | None = row[0]
+        # Bad rows are kept: a cursor that stays below them would bring them again.
+        if passed := [one.cursor for one in bad if one.cursor is not None]:
+            high = max([*passed, as_stored(newest) or passed[0]])
+            newest = typed(high, plan.cursor.type)
         nulls = Counter(null_cursor=row[1] if plan.null_cursors is None else plan.null_cursors)
         if plan.cursor_after == "clear":
             return None, nulls
@@ -517,11 +618,13 @@ class TargetSession:
             return low, nulls
         return newest, nulls
 
-    def _take_steps(self, plan: SyncPlan, *, staged: int) -> Counter[str]:
+    def _take_steps(
+        self, plan: SyncPlan, *, staged: int, times: Times, bad: Sequence[BadRow]
+    ) -> Counter[str]:
         """Publish by the statements of publish_sql. Returns what became of the rows."""
         counts: Counter[str] = Counter()
-        began, first = state.began(self._conn, self._database.state_schema, attempt=self._attempt)
-        for word, statement in publish_sql.steps(plan, self.stage, at=began, snapshot_at=first):
+        present = staged_rows.present(self._conn, plan, self.stage, bad=bad)
+        for word, statement in publish_sql.steps(plan, self.stage, times=times, present=present):
             done = self._conn.execute(statement).rowcount
             if word != publish_sql.UNCOUNTED:
                 counts[word] += done
@@ -546,6 +649,25 @@ class TargetSession:
         written = conn.execute(postgres_sql.insert(plan, stage)).rowcount
         self._all_written(written, staged=staged)
         return written
+
+    def _good_rows(
+        self,
+        plan: SyncPlan,
+        *,
+        staged: int,
+        times: Times,
+        bad: Sequence[BadRow],
+        cancel: CancelToken,
+    ) -> staged_rows.StagedRows:
+        """Publish in pieces all but the rows that are refused."""
+        rows = staged_rows.StagedRows(
+            self._conn, plan, stage=self.stage, times=times, where=self._where, cancel=cancel
+        )
+        rows.write(bad_before=bad)
+        if not plan.publish.by_key:
+            left = staged - rows.counts["duplicates"] - len(rows.bad)
+            self._all_written(rows.written, staged=left)
+        return rows
 
     def _all_written(self, written: int, *, staged: int) -> None:
         if written != staged:

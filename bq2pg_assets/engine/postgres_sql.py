@@ -14,6 +14,7 @@ from bq2pg_assets.engine.model import Column, RunId, SyncPlan, TargetName
 STATE = "sync_state"
 HISTORY = "sync_history"
 SHARDS = "staged_shards"
+QUARANTINE = "sync_quarantine"
 
 FACTS = """
 SELECT c.oid, c.relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

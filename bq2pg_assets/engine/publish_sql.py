@@ -3,10 +3,11 @@
 Belongs here: their statements, composed, each with the word its rows are counted by. Does not:
 executing them (postgres.py), deciding (plan.py), replace, append and merge (postgres_sql.py).
 
-`at` is when the attempt began, by PostgreSQL's clock: the time of whatever it finds changed.
+When the attempt began, by PostgreSQL's clock, is the time of whatever it finds changed.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg import sql
@@ -32,25 +33,69 @@ def own_columns(plan: SyncPlan) -> tuple[str, ...]:
     return (plan.own.deleted,) if plan.publish is Mode.MIRROR and plan.deletes == "soft" else ()
 
 
-def steps(plan: SyncPlan, stage: TargetName, *, at: datetime, snapshot_at: datetime) -> list[Step]:
-    """What publishes the staged rows, in order. `snapshot_at` is the same in every attempt of a
-    run, so that a run never adds its snapshot twice.
+@dataclass(frozen=True, slots=True)
+class Times:
+    """When the attempt began, and when its run's first attempt did: that is the same in every
+    attempt of a run, so that a run never adds its snapshot twice.
     """
-    dedupe = [("duplicates", postgres_sql.keep_newest(plan, stage))] if plan.key else []
+
+    at: datetime
+    snapshot_at: datetime
+
+
+def steps(
+    plan: SyncPlan, stage: TargetName, *, times: Times, present: sql.Composable
+) -> list[Step]:
+    """What publishes the staged rows, in order. `present` is a relation with the keys that the
+    source has: the staging table, or that and some more.
+    """
     if plan.creates_target:
-        time = snapshot_at if plan.publish is Mode.SNAPSHOT else at
-        return [*dedupe, *((UNCOUNTED, s) for s in _create(plan, stage, at=time))]
-    analyzed = (UNCOUNTED, postgres_sql.analyze(stage))
+        moved = postgres_sql.become_target(stage, plan.target)
+        finished = [(UNCOUNTED, s) for s in (*moved, *_finish(plan, times=times))]
+        return [*_dedupe(plan, stage), *finished]
+    return [
+        *clear(plan, stage, times=times, present=present),
+        *bring(plan, stage, times=times),
+    ]
+
+
+def create(plan: SyncPlan, *, times: Times) -> list[sql.Composed]:
+    """The target without a row."""
+    return [*postgres_sql.create_stage(plan, plan.target), *_finish(plan, times=times)]
+
+
+def clear(
+    plan: SyncPlan, stage: TargetName, *, times: Times, present: sql.Composable
+) -> list[Step]:
+    """The steps for which all staged rows are needed together: what is superseded or gone."""
     if plan.publish is Mode.SNAPSHOT:
-        return _snapshot(plan, stage, at=snapshot_at)
+        # What an earlier attempt of the same run committed before it was killed.
+        again = sql.SQL("DELETE FROM {} WHERE {} = {}").format(
+            identifier(plan.target),
+            sql.Identifier(plan.own.snapshot),
+            sql.Literal(times.snapshot_at),
+        )
+        return [(UNCOUNTED, again)]
+    gone = _versions_gone if plan.publish is Mode.SCD2 else _rows_gone
+    return [
+        *_dedupe(plan, stage),
+        (UNCOUNTED, postgres_sql.analyze(stage)),
+        *gone(plan, present, at=times.at),
+    ]
+
+
+def bring(plan: SyncPlan, stage: TargetName, *, times: Times) -> list[Step]:
+    """The steps that bring staged rows in, all of them or some."""
+    if plan.publish is Mode.SNAPSHOT:
+        return _snapshot(plan, stage, at=times.snapshot_at)
     if plan.publish is Mode.SCD2:
-        return [*dedupe, analyzed, *_scd2(plan, stage, at=at)]
-    return [*dedupe, analyzed, *_mirror(plan, stage, at=at)]
+        return _scd2(plan, stage, at=times.at)
+    return _mirror(plan, stage)
 
 
-def count_gone(plan: SyncPlan, stage: TargetName) -> sql.Composed:
-    """How many rows hold in the target, and how many of them the staged ones lack by key."""
-    gone = sql.SQL(" WHERE {}").format(_missing(plan, "t", stage))
+def count_gone(plan: SyncPlan, present: sql.Composable) -> sql.Composed:
+    """How many rows hold in the target, and how many of them lack their key in `present`."""
+    gone = sql.SQL(" WHERE {}").format(_missing(plan, "t", present))
     query = "SELECT (SELECT count(*) FROM {target} AS t{alive}), count(*) FROM {target} AS t{gone}"
     alive = _alive(plan)
     return sql.SQL(query + "{and_alive}").format(
@@ -73,10 +118,16 @@ def count_left(plan: SyncPlan, stage: TargetName) -> sql.Composed:
     )
 
 
-def _create(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[sql.Composed]:
-    """The staging table becomes the target; a constant default fills the times, no rewrite."""
-    target = plan.target
-    statements = postgres_sql.become_target(stage, target)
+def _dedupe(plan: SyncPlan, stage: TargetName) -> list[Step]:
+    return [("duplicates", postgres_sql.keep_newest(plan, stage))] if plan.key else []
+
+
+def _finish(plan: SyncPlan, *, times: Times) -> list[sql.Composed]:
+    """What a new target lacks beside the source's columns; a constant default fills the times, no
+    rewrite.
+    """
+    target, statements = plan.target, list[sql.Composed]()
+    at = times.snapshot_at if plan.publish is Mode.SNAPSHOT else times.at
     began = {Mode.SNAPSHOT: plan.own.snapshot, Mode.SCD2: plan.own.valid_from}.get(plan.publish)
     for column in own_columns(plan):
         statements.append(postgres_sql.alter_table(target, [postgres_sql.add_column(column, TYPE)]))
@@ -118,11 +169,6 @@ def _snapshot(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
     column, moment = sql.Identifier(plan.own.snapshot), sql.Literal(at)
     columns = names([c.name for c in plan.columns])
     return [
-        # What an earlier attempt of the same run committed before it was killed.
-        (
-            UNCOUNTED,
-            sql.SQL("DELETE FROM {} WHERE {} = {}").format(identifier(plan.target), column, moment),
-        ),
         (
             "inserted",
             sql.SQL("INSERT INTO {} ({}, {}) SELECT {}, {} FROM {}").format(
@@ -132,19 +178,21 @@ def _snapshot(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
     ]
 
 
-def _mirror(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
+def _rows_gone(plan: SyncPlan, present: sql.Composable, *, at: datetime) -> list[Step]:
+    target, gone = identifier(plan.target), _missing(plan, "t", present)
+    if not plan.full_refresh and not plan.whole:
+        return []
+    if plan.deletes == "soft" and not plan.full_refresh:
+        deleted = sql.Identifier(plan.own.deleted)
+        mark = "UPDATE {} AS t SET {} = {} WHERE {} IS NULL AND {}"
+        return [("deleted", sql.SQL(mark).format(target, deleted, sql.Literal(at), deleted, gone))]
+    return [("deleted", sql.SQL("DELETE FROM {} AS t WHERE {}").format(target, gone))]
+
+
+def _mirror(plan: SyncPlan, stage: TargetName) -> list[Step]:
     target, soft = identifier(plan.target), plan.deletes == "soft"
     deleted, columns = sql.Identifier(plan.own.deleted), names([c.name for c in plan.columns])
-    gone = _missing(plan, "t", stage)
     found: list[Step] = []
-    if plan.full_refresh:
-        found = [("deleted", sql.SQL("DELETE FROM {} AS t WHERE {}").format(target, gone))]
-    elif plan.whole and soft:
-        mark = "UPDATE {} AS t SET {} = {} WHERE {} IS NULL AND {}"
-        marked = sql.SQL(mark).format(target, deleted, sql.Literal(at), deleted, gone)
-        found = [("deleted", marked)]
-    elif plan.whole:
-        found = [("deleted", sql.SQL("DELETE FROM {} AS t WHERE {}").format(target, gone))]
     rest = [c.name for c in plan.columns if c.name not in plan.key]
     sets = [sql.SQL("{} = s.{}").format(sql.Identifier(c), sql.Identifier(c)) for c in rest]
     differs = _differs(plan)
@@ -158,29 +206,39 @@ def _mirror(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
         )
         found.append(("updated", changed))
     insert = "INSERT INTO {} ({}) SELECT {} FROM {} AS s WHERE {}"
-    new = _missing(plan, "s", plan.target)
+    new = _missing(plan, "s", target)
     found.append(
         ("inserted", sql.SQL(insert).format(target, columns, columns, identifier(stage), new))
     )
     return found
 
 
-def _scd2(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
+def _versions_gone(plan: SyncPlan, present: sql.Composable, *, at: datetime) -> list[Step]:
+    if not plan.whole:
+        return []
+    holds = sql.SQL("t.{} IS NULL").format(sql.Identifier(plan.own.valid_to))
+    gone = sql.SQL("{} WHERE {} AND {}").format(
+        _close(plan, at=at), holds, _missing(plan, "t", present)
+    )
+    return [("deleted", gone)]
+
+
+def _close(plan: SyncPlan, *, at: datetime) -> sql.Composed:
     """Versions end and begin at one moment, never before they began: GREATEST minds a clock that
     was set back.
     """
+    since, until = sql.Identifier(plan.own.valid_from), sql.Identifier(plan.own.valid_to)
+    return sql.SQL("UPDATE {} AS t SET {} = GREATEST({}, t.{} + interval '1 microsecond')").format(
+        identifier(plan.target), until, sql.Literal(at), since
+    )
+
+
+def _scd2(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
     target, columns = identifier(plan.target), names([c.name for c in plan.columns])
     since, until = sql.Identifier(plan.own.valid_from), sql.Identifier(plan.own.valid_to)
-    close = sql.SQL("UPDATE {} AS t SET {} = GREATEST({}, t.{} + interval '1 microsecond')").format(
-        target, until, sql.Literal(at), since
-    )
     holds = sql.SQL("t.{} IS NULL").format(until)
-    found: list[Step] = []
-    if plan.whole:
-        gone = sql.SQL("{} WHERE {} AND {}").format(close, holds, _missing(plan, "t", stage))
-        found.append(("deleted", gone))
     changed = sql.SQL("{} FROM {} AS s WHERE {} AND {} AND {}").format(
-        close, identifier(stage), holds, _same_key(plan, "t", "s"), _differs(plan)
+        _close(plan, at=at), identifier(stage), holds, _same_key(plan, "t", "s"), _differs(plan)
     )
     last = sql.SQL(
         "SELECT {keys}, max(t.{until}) AS at, bool_or(t.{until} IS NULL) AS holds "
@@ -205,13 +263,13 @@ def _scd2(plan: SyncPlan, stage: TargetName, *, at: datetime) -> list[Step]:
         last,
         _same_key(plan, "l", "s"),
     )
-    return [*found, ("closed", changed), ("inserted", opened)]
+    return [("closed", changed), ("inserted", opened)]
 
 
-def _missing(plan: SyncPlan, alias: str, other: TargetName) -> sql.Composed:
+def _missing(plan: SyncPlan, alias: str, other: sql.Composable) -> sql.Composed:
     """That no row of `other` has the key of the row `alias`."""
     return sql.SQL("NOT EXISTS (SELECT FROM {} AS o WHERE {})").format(
-        identifier(other), _same_key(plan, alias, "o")
+        other, _same_key(plan, alias, "o")
     )
 
 

@@ -6,6 +6,7 @@ Belongs here: values that come out of a sync, all frozen. Does not: what goes in
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from bq2pg_assets.engine.model import (
     Column,
@@ -48,6 +49,7 @@ class SyncResult:
     `nul_bytes` counts, by column, the values from which U+0000 was taken. `resumed_from` says whose
     export was used, None where it was the run's own. `row_counts` tells what became of rows where
     that is more than `rows`: duplicates, inserted, updated, deleted, closed, null_cursor.
+    `quarantined` counts the rows that the target refused, which `rows` leaves out.
     """
 
     table: str
@@ -77,6 +79,7 @@ class SyncResult:
     schema_changes: tuple[SchemaChange, ...] = ()
     resumed_from: str | None = None
     row_counts: Mapping[str, int] = field(default_factory=dict)
+    quarantined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +112,35 @@ class TableStatus:
     error: str | None = None
     source_modified_at: datetime | None = None
     target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRow:
+    """One row of `sync_quarantine`. `row` is JSON text by source column names, without NULLs.
+
+    It waits as long as it was neither replayed nor superseded by a later load.
+    """
+
+    id: int
+    run_id: str
+    table: str
+    target: str
+    row: str
+    error: str
+    sqlstate: str | None
+    at: datetime
+    replayed_at: datetime | None
+    replay_run_id: str | None
+    superseded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of one quarantined row: in the target now, older than what is there, or refused
+    again by `error`."""
+
+    id: int
+    table: str
+    target: str
+    outcome: Literal["replayed", "superseded", "refused"]
+    error: str | None = None

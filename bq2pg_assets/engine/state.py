@@ -75,7 +75,8 @@ CREATE TABLE IF NOT EXISTS {} (
   snapshot_at        timestamptz,
   expected_rows      bigint,
   resumed_from       text,
-  row_counts         jsonb
+  row_counts         jsonb,
+  quarantined        bigint
 )"""
 
 FINISH = """
@@ -85,7 +86,7 @@ UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows
   bytes_billed = %(bytes_billed)s, cost = %(cost)s, cursor_before = %(cursor_before)s,
   cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s,
   nul_bytes = %(nul_bytes)s, schema_changes = %(schema_changes)s,
-  row_counts = %(row_counts)s
+  row_counts = %(row_counts)s, quarantined = %(quarantined)s
 WHERE id = %(id)s"""
 
 STATUS = """
@@ -101,6 +102,7 @@ ADDED = (
     *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
     "row_counts jsonb",
+    "quarantined bigint",
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
@@ -322,6 +324,7 @@ def finish(conn: Connection[Any], own_schema: str, *, attempt: int, result: Sync
             "nul_bytes": Jsonb(dict(result.nul_bytes)),
             "schema_changes": Jsonb([asdict(c) for c in result.schema_changes]),
             "row_counts": Jsonb(dict(result.row_counts)),
+            "quarantined": result.quarantined,
             "id": attempt,
         },
     )

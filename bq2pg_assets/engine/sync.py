@@ -122,13 +122,13 @@ def _load(
         with attempt.phase("verify"):  # 7 verify
             still = source.unchanged_rows(table, facts)
             checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
-            guards.refuse_empty(table, plan, rows=copied.rows)
+            guards.refuse_empty(table, plan, rows=copied.rows + len(copied.bad))
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )
         with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
-            result = session.publish(plan, result=result, cancel=cancel)
+            result = session.publish(plan, result=result, bad=copied.bad, cancel=cancel)
         with attempt.phase("after", published=True):  # 9 after: a cancel comes too late
             analyzed(session)
     return completed(session, attempt, result)

@@ -39,6 +39,7 @@ def test_the_commands_are_these() -> None:
         *("sync", "plan", "status", "resume", "check", "clean", "local"),
         *(f"local {name}" for name in ("up", "down", "reset", "seed", "advance", "env")),
         *("local status", "local demo"),
+        *("quarantine", "quarantine list", "quarantine replay"),
     }
 
 
