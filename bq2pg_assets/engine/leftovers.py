@@ -188,7 +188,10 @@ def adopt(
         ).format(own),
         [old.table],
     ).fetchall()
-    staged = [StagedShard(*facts, bad_rows.from_text(bad)) for *facts, bad in noted]
+    staged = [
+        StagedShard(uri, generation, rows, size, nul_bytes, bad_rows.from_text(bad))
+        for uri, generation, rows, size, nul_bytes, bad in noted
+    ]
     counted = conn.execute(
         sql.SQL("SELECT count(*) FROM {}").format(postgres_sql.identifier(old))
     ).fetchone()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import pytest
 
 from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import TargetName
+from bq2pg_assets.engine.publish_sql import Times
 from bq2pg_assets.engine.quarantine_sql import Shape
-from bq2pg_assets.engine.quarantine_sql import replay as statement
+from bq2pg_assets.engine.quarantine_sql import replay as statements
 from bq2pg_assets.engine.results import Replayed
 from bq2pg_assets.engine.row_json import row_text
 from bq2pg_assets.engine.typemap import map_columns
@@ -41,6 +43,7 @@ TABLE = (
     "CREATE TABLE t (id bigint PRIMARY KEY, v text CONSTRAINT short CHECK (length(v) <= 3), "
     "max_ingested_at timestamptz)"
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 HEAL = "ALTER TABLE t DROP CONSTRAINT short"
 QUARANTINE: dict[str, Any] = {"bad_rows": "quarantine"}
 MERGE: dict[str, Any] = {**QUARANTINE, "mode": "merge", "key": ["id"]}
@@ -243,13 +246,14 @@ def test_every_golden_value_of_a_shard_is_written_as_copy_writes_it(
     """Also those that the emulator cannot hold."""
     table = shard_of(kind, form)
     columns = map_columns(CONFIG, fields_of(kind))
-    shape = Shape.of(a_plan(columns=columns, cursor=None))
+    shape = Shape.of(a_plan(columns=columns, cursor=None), times=Times(EPOCH, EPOCH))
     with connected(postgres_dsn) as conn:
         carry(conn, table, columns, folder=tmp_path)
         conn.execute("CREATE TABLE t (LIKE stage)")
         for at in range(table.num_rows):
             [row] = table.slice(at, 1).to_batches()
-            conn.execute(statement(TargetName("public", "t"), shape, row_text(columns, row)))
+            [insert] = statements(TargetName("public", "t"), shape, row_text(columns, row))
+            conn.execute(insert)
         texts = [
             conn.execute(f"SELECT x::text FROM {one} AS x ORDER BY n".encode()).fetchall()
             for one in ("t", "stage")
