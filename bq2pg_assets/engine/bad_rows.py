@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from bq2pg_assets.engine.errors import Bq2pgError, MappingError, TargetError, VerifyError
-from bq2pg_assets.engine.model import BadRow, Refusal, SyncPlan
+from bq2pg_assets.engine.model import BadRow, Mode, Refusal, SyncPlan
 
 # SQLSTATEs that depend on what a row holds: 22 data, 23 integrity, 54000 sizes (an index entry, a
 # jsonb document), 54001 nesting, P0001 a trigger's RAISE. Source: PostgreSQL, Appendix A.
@@ -75,7 +75,7 @@ def hold_limit(plan: SyncPlan, count: int, *, last: Refusal) -> None:
 
 def refuse_none_left(plan: SyncPlan, *, written: int, bad: int) -> None:
     """Raise VerifyError when a replace would leave nothing because every row is bad."""
-    if bad and not written:
+    if bad and not written and plan.publish is Mode.REPLACE:
         raise VerifyError(
             f"table {plan.table}",
             met=f"every row is refused, {bad} in all",

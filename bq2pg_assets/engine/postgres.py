@@ -503,14 +503,13 @@ class TargetSession:
                     plan, staged=result.rows, times=times, bad=bad, cancel=cancel
                 )
                 written, bad = rows.written, (*bad, *rows.bad)
+                refuse_none_left(plan, written=written, bad=len(bad))
                 counts += rows.counts if plan.publish.by_steps else Counter()
             elif plan.publish.by_steps:
                 counts += self._take_steps(plan, staged=result.rows, times=times, bad=bad)
                 written = counts["inserted"] + counts["updated"]
             else:
                 written = self._write_rows(plan, staged=result.rows)
-            if plan.publish is Mode.REPLACE:
-                refuse_none_left(plan, written=written, bad=len(bad))
             quarantine.keep(self._conn, own_schema, plan=plan, times=times, run=self.run, bad=bad)
             if plan.cursor_after != "keep":
                 state.write_cursor(self._conn, self.target, cursor)

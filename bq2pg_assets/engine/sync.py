@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine import checks, guards, resume
+from bq2pg_assets.engine import bad_rows, checks, guards, resume
 from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource
@@ -123,6 +123,7 @@ def _load(
             still = source.unchanged_rows(table, facts)
             checks.verify_counts(plan, export=export, copied=copied, unchanged_rows=still)
             guards.refuse_empty(table, plan, rows=copied.rows + len(copied.bad))
+            bad_rows.refuse_none_left(plan, written=copied.rows, bad=len(copied.bad))
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )

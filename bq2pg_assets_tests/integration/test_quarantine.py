@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from bq2pg_assets.engine.bad_rows import joined
 from bq2pg_assets.engine.errors import LockedError
 from bq2pg_assets.engine.model import TargetName
 from bq2pg_assets.engine.publish_sql import Times
-from bq2pg_assets.engine.quarantine_sql import Shape
+from bq2pg_assets.engine.quarantine_sql import PAGE, Shape, staged_row
 from bq2pg_assets.engine.quarantine_sql import replay as statements
 from bq2pg_assets.engine.results import Replayed
 from bq2pg_assets.engine.row_json import row_text
@@ -34,7 +35,6 @@ from bq2pg_assets_tests.integration.test_shard_types import (
     fields_of,
     shard_of,
 )
-from bq2pg_assets_tests.integration.test_types import make_source
 from bq2pg_assets_tests.unit.plans import a_plan
 
 AT = "TIMESTAMP_ADD(TIMESTAMP '2024-01-01', INTERVAL id SECOND) AS max_ingested_at"
@@ -215,50 +215,40 @@ def test_a_target_that_is_being_loaded_is_not_replayed_into(held: World) -> None
 # -- exactly as it was -------------------------------------------------------------------------
 
 
-STAGED = ("'A'", "ALTER TABLE t ADD CONSTRAINT no CHECK (id = 5000)")
-UNSTAGED = (f"IF(id = 5000, 'A', {NUL})", "")
-
-
-@pytest.mark.parametrize(("v", "refuse"), [STAGED, UNSTAGED], ids=["staged", "never staged"])
-@pytest.mark.parametrize("kind", TYPES, ids=str)
-def test_every_golden_value_comes_back_as_it_was(
-    world: World, kind: Type, v: str, refuse: str
-) -> None:
-    make_source(world, kind)
-    world.bq("INSERT INTO {d}.source (id) VALUES (5000)")
-    world.sync(columns={"v": {"expression": "'A'"}})
-    world.pg(f"CREATE TABLE plain AS TABLE t; TRUNCATE t; {refuse}")
-    result = world.sync(columns={"v": {"expression": v}}, **QUARANTINE)
-    assert (result.rows, result.quarantined) == (1, len(world.rows("plain")) - 1)
-    world.pg("ALTER TABLE t DROP CONSTRAINT IF EXISTS no")
-    # As a person would heal what can never be stored.
-    world.pg(r"UPDATE bq2pg.sync_quarantine SET row = replace(row, '\u0000', '')")
-    assert set(outcomes(world)) == {"replayed"}
-    text = "SELECT x::text FROM {} AS x ORDER BY id"
-    assert world.pg(text.format("t")) == world.pg(text.format("plain"))
-
-
 @pytest.mark.parametrize("form", ["bare", "text"])
 @pytest.mark.parametrize("kind", TYPES, ids=str)
 def test_every_golden_value_of_a_shard_is_written_as_copy_writes_it(
     kind: Type, form: Form, postgres_dsn: str, tmp_path: Path
 ) -> None:
-    """Also those that the emulator cannot hold."""
+    """As a row that was never staged, and as one that was."""
     table = shard_of(kind, form)
     columns = map_columns(CONFIG, fields_of(kind))
-    shape = Shape.of(a_plan(columns=columns, cursor=None), times=Times(EPOCH, EPOCH))
+    plan, target, stage = (
+        a_plan(columns=columns, cursor=None),
+        TargetName("public", "t"),
+        TargetName("public", "stage"),
+    )
+    shape, sources = Shape.of(plan, times=Times(EPOCH, EPOCH)), [c.source for c in columns]
     with connected(postgres_dsn) as conn:
         carry(conn, table, columns, folder=tmp_path)
         conn.execute("CREATE TABLE t (LIKE stage)")
-        for at in range(table.num_rows):
-            [row] = table.slice(at, 1).to_batches()
-            [insert] = statements(TargetName("public", "t"), shape, row_text(columns, row))
+        rows = [
+            row_text(columns, row)
+            for at in range(table.num_rows)
+            for row in table.slice(at, 1).to_batches()
+        ]
+        for (ctid,) in conn.execute("SELECT ctid::text FROM stage").fetchall():
+            block, line = map(int, ctid.strip("()").split(","))
+            texts = conn.execute(staged_row(plan, stage, block * PAGE + line)).fetchone()
+            rows.append(joined(zip(sources, texts or (), strict=True)))
+        for row in rows:
+            [insert] = statements(target, shape, row)
             conn.execute(insert)
-        texts = [
+        written, expected = (
             conn.execute(f"SELECT x::text FROM {one} AS x ORDER BY n".encode()).fetchall()
             for one in ("t", "stage")
-        ]
-    assert texts[0] == texts[1]
+        )
+    assert written == sorted(expected * 2, key=expected.index)
 
 
 def test_null_and_the_document_null_stay_apart(world: World) -> None:
