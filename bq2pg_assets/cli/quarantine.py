@@ -65,8 +65,8 @@ def replay(
 ) -> None:
     """Write the rows that wait into their targets, each exactly once.
 
-    Inserted, or by key where the table's mode is merge; a row of the target whose cursor is as high
-    stays. A row that is refused again waits on, with its new error.
+    Inserted, or by key where the table has one; a row of the target that is newer stays. A row that
+    is refused again waits on, with its new error.
     """
     chosen = sum([table is not None, bool(ids), everything])
     if chosen != 1:

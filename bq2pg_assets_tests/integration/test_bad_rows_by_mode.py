@@ -122,9 +122,9 @@ def test_a_version_that_is_older_than_what_holds_is_superseded(world: World) -> 
     assert world.sync(**given).quarantined == 2, "lookback brings them again"
     assert len(world.target().quarantined()) == 2
     world.bq("INSERT INTO {d}.source " + row.format(2, "new", 60))
-    assert world.sync(**given).quarantined == 0
+    assert world.sync(**given).quarantined == 1
     heal(world)
-    assert outcomes(world) == ["replayed", "superseded"]
+    assert sorted(outcomes(world)) == ["replayed", "superseded"]
     holds = "SELECT id, v FROM t WHERE valid_to IS NULL ORDER BY 1"
     assert world.pg(holds) == [(1, "too long"), (2, "new")]
 
