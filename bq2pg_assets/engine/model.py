@@ -472,11 +472,12 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One exported object, or one stream to be read. `size` in bytes, 0 where it is not known
-    yet; `generation` pins an object's content."""
+    yet; `generation` pins an object's content; `crc32c` is its checksum, in base64."""
 
     uri: str
     size: int
     generation: int
+    crc32c: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ Google's library for it is an extra, so nothing of it is imported before a sessi
 Sources: bigquery-facts section 4; the docstrings of google-cloud-bigquery-storage 2.43.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -41,6 +42,8 @@ class ReadStreams:
 
     `project` pays for the session. It ends by itself after six hours and cannot be deleted.
     """
+
+    ahead = 0
 
     def __init__(
         self, connect: Callable[[], "BigQueryReadClient"], plan: SyncPlan, *, project: str
@@ -83,8 +86,13 @@ class ReadStreams:
                 timeout=REQUEST_SECONDS,
             )
 
+    def fetch(self, shard: Shard, *, cancel: CancelToken) -> "Stream":
+        """Nothing yet: a stream is read when a worker asks for it."""
+        cancel.check(shard.uri)
+        return Stream(self, shard, cancel)
+
     @contextmanager
-    def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator["StreamShard"]:
+    def read(self, shard: Shard, *, cancel: CancelToken) -> Iterator["StreamShard"]:
         """Begin to read a stream; hang up when the block ends, or `cancel` comes.
 
         Google's reader goes on at the row it had come to when a connection breaks. Raises
@@ -107,6 +115,27 @@ class ReadStreams:
         if self._client is not None:
             self._client.transport.close()
         return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One stream of the session, its only part."""
+
+    streams: ReadStreams
+    shard: Shard
+    cancel: CancelToken
+    row_groups: tuple[int, ...] = ()
+
+    def parts(self, wanted: int, *, staged: Sequence[int] = ()) -> "list[Stream]":
+        """Itself: a stream cannot be cut."""
+        return [self]
+
+    def open(self) -> AbstractContextManager["StreamShard"]:
+        """Read it from its beginning."""
+        return self.streams.read(self.shard, cancel=self.cancel)
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
 
 class StreamShard:
