@@ -44,7 +44,7 @@ class Download:
         self._file = tempfile.TemporaryFile(prefix="bq2pg-", buffering=0)  # noqa: SIM115, close()
         self._checksum = google_crc32c.Checksum()
         self._change, self._tail_lock = threading.Condition(), threading.Lock()
-        self._arrived, self._ended, self._closed = 0, False, False
+        self._arrived, self._ended, self.stopped = 0, False, threading.Event()
         self._error: BaseException | None = None
         self._tail: bytes | None = None
         self._thread = threading.Thread(target=self._run, name="download", daemon=True)
@@ -75,14 +75,14 @@ class Download:
 
     def close(self) -> None:
         """Stop after the range that is under way; the file is gone then."""
-        self._closed = True
+        self.stopped.set()
         self._thread.join()
         self._file.close()
 
     def _run(self) -> None:
         try:
             for start in range(0, self.size, RANGE):
-                if self._closed:
+                if self.stopped.is_set():
                     return
                 self._cancel.check(self._blob.name)
                 self._add(self._fetch(start, min(start + RANGE, self.size) - 1))

@@ -148,6 +148,8 @@ class Feed:
         parts = fetched.parts(self._workers if last else 1, staged=self._staged.get(shard.uri, ()))
         self._left[shard.uri] = len(parts)
         self._parts.extend(parts)
+        if not parts:
+            self._open.pop(shard.uri).close()
 
     def _begin(self, ahead: int) -> None:
         while self._waiting and len(self._begun) < ahead:
