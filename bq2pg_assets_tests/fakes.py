@@ -164,6 +164,7 @@ class FakeShards:
     journal: Journal
     objects: dict[str, list[Row]] = field(default_factory=dict)
     root: str = "gs://bucket/bq2pg/"
+    ahead: int = 1
 
     def prefix(self, table: str, run: RunId) -> str:
         return f"{self.root}{table}/{run.slug}/"
@@ -172,10 +173,8 @@ class FakeShards:
         self.journal("shards.list")
         return tuple(Shard(uri, 7, 1) for uri in sorted(self.objects) if uri.startswith(prefix))
 
-    @contextmanager
-    def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator["FakeParquet"]:
-        self.journal("shards.open")
-        yield FakeParquet(shard, self.objects[shard.uri])
+    def fetch(self, shard: Shard, *, cancel: CancelToken) -> "FakeParquet":
+        return FakeParquet(shard, self.objects[shard.uri], self.journal)
 
     def delete(self, prefix: str) -> int:
         self.journal("shards.delete")
@@ -186,12 +185,24 @@ class FakeShards:
 
 
 class FakeParquet:
-    """One downloaded shard."""
+    """One shard, its only part, open or not."""
 
     schema = SCHEMA
+    row_groups: tuple[int, ...] = ()
 
-    def __init__(self, shard: Shard, content: Sequence[Row]) -> None:
-        self.shard, self._content = shard, content
+    def __init__(self, shard: Shard, content: Sequence[Row], journal: Journal) -> None:
+        self.shard, self._content, self.journal = shard, content, journal
+
+    def parts(self, wanted: int, *, staged: Sequence[int] = ()) -> list["FakeParquet"]:
+        return [self]
+
+    @contextmanager
+    def open(self) -> Iterator["FakeParquet"]:
+        self.journal("shards.open")
+        yield self
+
+    def close(self) -> None:
+        """Nothing is kept."""
 
     @property
     def rows(self) -> int:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.bigquery import job_id
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import Copied, Store
 from bq2pg_assets.engine.errors import (
     Bq2pgError,
     CancelledError,
@@ -20,7 +19,9 @@ from bq2pg_assets.engine.errors import (
     StorageError,
     TargetError,
 )
+from bq2pg_assets.engine.feed import Store
 from bq2pg_assets.engine.fingerprint import fingerprint
+from bq2pg_assets.engine.meter import Copied
 from bq2pg_assets.engine.model import Export, ExportWay, Outcome, RunId, SourceFacts, SyncPlan
 from bq2pg_assets.engine.postgres import TargetSession
 from bq2pg_assets.engine.redact import redact

@@ -7,8 +7,8 @@ show these verdicts.
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import guards
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import Copied
 from bq2pg_assets.engine.errors import VerifyError
+from bq2pg_assets.engine.meter import Copied
 from bq2pg_assets.engine.model import Export, SyncPlan
 from bq2pg_assets.engine.postgres import TargetSession
 from bq2pg_assets.engine.results import Check

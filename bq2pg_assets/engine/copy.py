@@ -1,30 +1,25 @@
 """Step 6: shards into the staging table, several at once.
 
-Belongs here: the workers, their progress, stopping all when one fails, copying a shard in pieces
-when rows of it are refused. Does not: reading shards, encoding, COPY: those are `shards` and
+Belongs here: the workers, stopping all when one fails, copying a part in pieces when rows of it
+are refused. Does not: who copies which part (feed.py), reading, encoding, COPY: `parquet` and
 `read_api`, `encode` and `postgres`, put together here.
 """
 
-import queue
-import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from threading import Lock
-from typing import Protocol
 
 import pyarrow as pa
 
-from bq2pg_assets.engine.bad_rows import hold_limit, isolate, refusal_of
+from bq2pg_assets.engine.bad_rows import isolate, refusal_of
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import MappingError, TargetError, VerifyError
+from bq2pg_assets.engine.feed import Feed, OpenShard, Part, Store
+from bq2pg_assets.engine.meter import Copied, Meter
 from bq2pg_assets.engine.model import (
     BadRow,
     Refusal,
-    RunId,
     Shard,
     StagedShard,
     SyncPlan,
@@ -33,116 +28,6 @@ from bq2pg_assets.engine.model import (
 from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.results import Progress
 from bq2pg_assets.engine.row_json import row_text
-
-REPORT_SECONDS = 1.0
-
-
-class OpenShard(Protocol):
-    """A shard that is being read. Of a stream, `rows` and `size` (bytes) are known at its end."""
-
-    shard: Shard
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The shard's columns."""
-
-    @property
-    def rows(self) -> int:
-        """How many it holds; less while it is read."""
-
-    @property
-    def size(self) -> int:
-        """How many bytes were read."""
-
-    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """The named columns in small batches."""
-
-
-class Store(Protocol):
-    """Where the rows wait between BigQuery and PostgreSQL: a bucket, or streams to be read."""
-
-    def prefix(self, table: str, run: RunId) -> str:
-        """Where an export writes to."""
-
-    def list(self, place: str, /) -> tuple[Shard, ...]:
-        """What can be read there."""
-
-    def open(self, shard: Shard, *, cancel: CancelToken) -> AbstractContextManager[OpenShard]:
-        """Read one of them."""
-
-    def delete(self, prefix: str, /) -> int:
-        """Leave nothing behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """What was copied: rows by the server's count, and `in_shards` by the shards' own.
-
-    `nul_bytes` counts, by column, the values from which U+0000 was taken. `bad` are the rows that
-    were refused; `rows` leaves them out.
-    """
-
-    rows: int
-    in_shards: int
-    bytes: int
-    shards: int
-    nul_bytes: Mapping[str, int] = field(default_factory=dict)
-    bad: tuple[BadRow, ...] = ()
-
-
-class Meter:
-    """Adds up what the workers did and reports it, at most once a second."""
-
-    def __init__(
-        self,
-        plan: SyncPlan,
-        shards: Sequence[Shard],
-        report: Callable[[Progress], None],
-        *,
-        staged: Sequence[StagedShard] = (),
-    ) -> None:
-        self._plan, self._shards, self._report = plan, len(shards), report
-        self._lock, self._last = Lock(), 0.0
-        self.bad = [bad for shard in staged for bad in shard.bad]
-        self.rows = sum(shard.rows for shard in staged)
-        self.in_shards = self.rows + len(self.bad)
-        self.bytes, self.done = sum(shard.bytes for shard in staged), len(staged)
-        self.nul_bytes: Counter[str] = Counter()
-        for shard in staged:
-            self.nul_bytes.update(shard.nul_bytes)
-
-    def refused(self, row: BadRow) -> None:
-        """Keep a bad row. Raises VerifyError when it is one too many."""
-        with self._lock:
-            self.bad.append(row)
-            hold_limit(self._plan, len(self.bad), last=row.refusal)
-
-    def changed(self, nul_bytes: Mapping[str, int]) -> None:
-        """Count the values of a shard that were changed."""
-        with self._lock:
-            self.nul_bytes.update(nul_bytes)
-
-    def add(self, *, rows: int = 0, size: int = 0, done: int = 0, in_shards: int = 0) -> None:
-        """Count, and tell when a second has passed or a shard is done."""
-        with self._lock:
-            self.rows += rows
-            self.bytes += size
-            self.done += done
-            self.in_shards += in_shards
-            now = time.monotonic()
-            if not done and now - self._last < REPORT_SECONDS:
-                return
-            self._last = now
-            progress = Progress(
-                table=self._plan.table,
-                phase="copy",
-                rows=self.rows,
-                bytes=self.bytes,
-                shards_done=self.done,
-                shards=self._shards,
-                expected_rows=self._plan.expected_rows,
-            )
-        self._report(progress)
 
 
 def copy_shards(
@@ -162,20 +47,26 @@ def copy_shards(
     nothing writes to the staging table after this returned.
     """
     meter = Meter(plan, shards, report, staged=staged)
-    work: queue.SimpleQueue[Shard] = queue.SimpleQueue()
-    there = {shard.uri for shard in staged}
-    left = [shard for shard in shards if shard.uri not in there]
-    for shard in left:
-        work.put(shard)
+    whole = {shard.uri for shard in staged if not shard.row_groups}
+    groups = defaultdict[str, list[int]](list)
+    for shard in staged:
+        groups[shard.uri] += shard.row_groups
     stop = CancelToken()  # of the workers: set when the run is cancelled, or when one fails
-    with ThreadPoolExecutor(plan.parallelism, thread_name_prefix=f"copy-{plan.table}") as pool:
+    with (
+        Feed(
+            [shard for shard in shards if shard.uri not in whole],
+            store=store,
+            workers=plan.parallelism,
+            cancel=stop,
+            staged=groups,
+        ) as feed,
+        ThreadPoolExecutor(plan.parallelism, thread_name_prefix=f"copy-{plan.table}") as pool,
+    ):
         try:
             with cancel.interrupting(stop.cancel):  # also when the cancel came before
                 workers = [
-                    pool.submit(
-                        _worker, plan, work, store=store, session=session, cancel=stop, meter=meter
-                    )
-                    for _ in range(min(plan.parallelism, len(left)))
+                    pool.submit(_worker, plan, feed, session=session, cancel=stop, meter=meter)
+                    for _ in range(plan.parallelism)
                 ]
                 done, _ = wait(workers, return_when=FIRST_EXCEPTION)
             for worker in done:
@@ -190,36 +81,38 @@ def copy_shards(
         meter.bytes,
         meter.done,
         dict(meter.nul_bytes),
-        bad=tuple(meter.bad),
+        tuple(meter.bad),
     )
 
 
 def _worker(
-    plan: SyncPlan,
-    work: "queue.SimpleQueue[Shard]",
-    *,
-    store: Store,
-    session: TargetSession,
-    cancel: CancelToken,
-    meter: Meter,
+    plan: SyncPlan, feed: Feed, *, session: TargetSession, cancel: CancelToken, meter: Meter
 ) -> None:
-    """Take shards until none is left."""
+    """Take parts until none is left."""
+    part = feed.take()
+    if part is None:
+        return
     with session.copying(plan.columns, cancel=cancel) as sink:
-        while True:
-            try:
-                shard = work.get_nowait()
-            except queue.Empty:
-                return
-            cancel.check(shard.uri)
-            with store.open(shard, cancel=cancel) as opened:
-                whole = _copy_one(plan, opened, sink=sink, cancel=cancel, meter=meter)
+        while part is not None:
+            cancel.check(part.shard.uri)
+            with part.open() as opened:
+                whole = _copy_one(plan, part, opened, sink=sink, cancel=cancel, meter=meter)
             if not whole:
-                with store.open(shard, cancel=cancel) as opened:
-                    _copy_good_rows(plan, opened, sink=sink, cancel=cancel, meter=meter)
+                with part.open() as opened:
+                    _copy_good_rows(plan, part, opened, sink=sink, cancel=cancel, meter=meter)
+            if feed.done(part):
+                meter.add(done=1)
+            part = feed.take()
 
 
 def _copy_one(
-    plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
+    plan: SyncPlan,
+    part: Part,
+    opened: OpenShard,
+    *,
+    sink: CopySink,
+    cancel: CancelToken,
+    meter: Meter,
 ) -> bool:
     """Copy a shard in one COPY. False when a row is refused and the table quarantines such rows."""
     encoder = _encoder(plan, opened)
@@ -237,19 +130,25 @@ def _copy_one(
     try:
         with sink.transaction():  # a shard is staged and remembered, or neither
             copied = sink.copy(pieces())
-            _note(opened, copied, nul_bytes=encoder.nul_bytes, sink=sink)
+            _note(part, opened, copied, nul_bytes=encoder.nul_bytes, sink=sink)
     except (TargetError, MappingError) as error:
         if plan.max_bad_rows is None or refusal_of(error) is None:
             raise
         meter.add(rows=-counted["rows"], size=-counted["size"])
         return False
     meter.changed(encoder.nul_bytes)
-    meter.add(done=1, in_shards=opened.rows)
+    meter.add(in_shards=opened.rows)
     return True
 
 
 def _copy_good_rows(
-    plan: SyncPlan, opened: OpenShard, *, sink: CopySink, cancel: CancelToken, meter: Meter
+    plan: SyncPlan,
+    part: Part,
+    opened: OpenShard,
+    *,
+    sink: CopySink,
+    cancel: CancelToken,
+    meter: Meter,
 ) -> None:
     """Copy a shard in pieces, each a COPY of its own, cut down to the single rows refused."""
     size = copied = 0
@@ -280,9 +179,9 @@ def _copy_good_rows(
                 meter.refused(bad[-1])
             meter.add(size=opened.size - size)
             size = opened.size
-        _note(opened, copied, nul_bytes=nul_bytes, sink=sink, bad=bad)
+        _note(part, opened, copied, nul_bytes=nul_bytes, sink=sink, bad=bad)
     meter.changed(nul_bytes)
-    meter.add(done=1, in_shards=opened.rows)
+    meter.add(in_shards=opened.rows)
 
 
 def _encoder(plan: SyncPlan, opened: OpenShard) -> Encoder:
@@ -313,6 +212,7 @@ def _bad_row(plan: SyncPlan, row: pa.RecordBatch, refusal: Refusal) -> BadRow:
 
 
 def _note(
+    part: Part,
     opened: OpenShard,
     copied: int,
     *,
@@ -332,6 +232,12 @@ def _note(
             retryable=True,
         )
     staged = StagedShard(
-        shard.uri, shard.generation, copied, opened.size, dict(nul_bytes), bad=tuple(bad)
+        shard.uri,
+        shard.generation,
+        copied,
+        opened.size,
+        dict(nul_bytes),
+        bad=tuple(bad),
+        row_groups=part.row_groups,
     )
     sink.note(staged)

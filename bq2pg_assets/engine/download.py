@@ -9,10 +9,10 @@ the checksum is known may be spoilt: whoever keeps anything of it calls `verify`
 """
 
 import io
-import os
 import tempfile
 import threading
 from base64 import b64encode
+from os import pread
 from typing import Any
 
 import google_crc32c
@@ -62,7 +62,7 @@ class Download:
             start = position - (self.size - TAIL)
             return self._fetched_tail()[start : start + end - position]
         self._wait_for(end)
-        return os.pread(self._file.fileno(), end - position, position)
+        return pread(self._file.fileno(), end - position, position)
 
     def verify(self) -> None:
         """Return when everything is here and is what was stored. Raises as `read_at`."""
@@ -136,7 +136,7 @@ class Download:
             return self._tail
 
     def _last_bytes(self) -> bytes:
-        return os.pread(self._file.fileno(), TAIL, self.size - TAIL)
+        return pread(self._file.fileno(), TAIL, self.size - TAIL)
 
     def _spoilt(self, met: str) -> StorageError:
         return StorageError(
@@ -162,9 +162,9 @@ class ArrivingFile(io.RawIOBase):
         """It can be read at any place."""
         return True
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a place, which need not have arrived."""
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._download.size}
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._download.size}
         self._position = start[whence] + offset
         return self._position
 

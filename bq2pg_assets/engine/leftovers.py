@@ -29,7 +29,7 @@ from bq2pg_assets.engine.postgres_sql import HISTORY, SHARDS
 DEAD = (Outcome.KILLED, Outcome.FAILED, Outcome.RUNNING)
 
 CREATE_SHARDS = """
-CREATE TABLE IF NOT EXISTS {} (
+CREATE TABLE {} (
   stage      text NOT NULL,
   uri        text NOT NULL,
   generation bigint NOT NULL,
@@ -37,11 +37,11 @@ CREATE TABLE IF NOT EXISTS {} (
   bytes      bigint NOT NULL,
   nul_bytes  jsonb NOT NULL,
   bad        text NOT NULL,
-  PRIMARY KEY (stage, uri)
+  row_groups int[] NOT NULL,
+  PRIMARY KEY (stage, uri, row_groups)
 )"""
-# What a table made by an earlier version lacks.
-COMPLETE = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'bad'"
-ADD_BAD = "ALTER TABLE {} ADD COLUMN IF NOT EXISTS bad text NOT NULL DEFAULT '[]'"
+# Made anew when an earlier version made it: without it a shard is copied again, no more.
+COMPLETE = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'row_groups'"
 
 RECORD_EXPORT = """
 UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
@@ -78,12 +78,13 @@ WHERE n.nspname = %s AND c.relkind = 'r' AND left(c.relname, 6) = 'stage_'
 
 
 def ensure(conn: Connection[Any], own_schema: str) -> None:
-    """Create what is missing of the table. Runs in the caller's transaction."""
+    """Create the table that is missing. Runs in the caller's transaction."""
     name = sql.Identifier(own_schema, SHARDS)
     if conn.execute(COMPLETE, [name.as_string()]).fetchone() is None:
         conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('bq2pg:ensure', 0))")
-        for statement in (CREATE_SHARDS, ADD_BAD):
-            conn.execute(sql.SQL(statement).format(name))
+        if conn.execute(COMPLETE, [name.as_string()]).fetchone() is None:
+            for statement in ("DROP TABLE IF EXISTS {}", CREATE_SHARDS):
+                conn.execute(sql.SQL(statement).format(name))
 
 
 def record_export(
@@ -144,7 +145,7 @@ def note_shard(
 ) -> None:
     """Remember a shard in the transaction of its COPY. No shard can be remembered twice."""
     conn.execute(
-        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s)").format(
+        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)").format(
             sql.Identifier(own_schema, SHARDS)
         ),
         [
@@ -155,6 +156,7 @@ def note_shard(
             shard.bytes,
             Jsonb(dict(shard.nul_bytes)),
             bad_rows.as_text(shard.bad),
+            list(shard.row_groups),
         ],
     )
 
@@ -184,13 +186,16 @@ def adopt(
     )
     noted = conn.execute(
         sql.SQL(
-            "SELECT uri, generation, rows, bytes, nul_bytes, bad FROM {} WHERE stage = %s"
+            "SELECT uri, generation, rows, bytes, nul_bytes, bad, row_groups "
+            "FROM {} WHERE stage = %s"
         ).format(own),
         [old.table],
     ).fetchall()
     staged = [
-        StagedShard(uri, generation, rows, size, nul_bytes, bad_rows.from_text(bad))
-        for uri, generation, rows, size, nul_bytes, bad in noted
+        StagedShard(
+            uri, generation, rows, size, nul_bytes, bad_rows.from_text(bad), tuple(row_groups)
+        )
+        for uri, generation, rows, size, nul_bytes, bad, row_groups in noted
     ]
     counted = conn.execute(
         sql.SQL("SELECT count(*) FROM {}").format(postgres_sql.identifier(old))

@@ -506,7 +506,8 @@ class BadRow:
 class StagedShard:
     """A shard whose rows are in the staging table, but the `bad` ones, which it refused.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken. `row_groups` are those of
+    the shard that are meant; () is all of it.
     """
 
     uri: str
@@ -515,3 +516,4 @@ class StagedShard:
     bytes: int
     nul_bytes: Mapping[str, int]
     bad: tuple[BadRow, ...] = ()
+    row_groups: tuple[int, ...] = ()

@@ -136,4 +136,4 @@ def _batch_rows(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
     """How many rows are about BATCH_BYTES, by the sizes that the footer tells."""
     rows = sum(metadata.row_group(i).num_rows for i in groups)
     size = sum(metadata.row_group(i).total_byte_size for i in groups)
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * rows // max(size, 1)))
+    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * rows // max(size, 1))))

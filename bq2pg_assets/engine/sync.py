@@ -16,7 +16,8 @@ from bq2pg_assets.engine import plan as planning
 from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import Store, copy_shards
+from bq2pg_assets.engine.copy import copy_shards
+from bq2pg_assets.engine.feed import Store
 from bq2pg_assets.engine.model import (
     CursorValue,
     DeadAttempt,

@@ -4,21 +4,19 @@ Belongs here: each kind of refusal in each mode, the limit, counts and records. 
 here: replaying (test_quarantine.py).
 """
 
-import io
 import json
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import MappingError, TargetError, VerifyError
 from bq2pg_assets.engine.model import RunOptions, Shard
-from bq2pg_assets.engine.shards import GcsShards, ParquetShard
+from bq2pg_assets.engine.parquet import FetchedShard
+from bq2pg_assets.engine.shards import GcsShards
+from bq2pg_assets_tests.blobs import parquet, shard_of
 from bq2pg_assets_tests.integration.helpers import World, moment, refused
 
 AT = "TIMESTAMP_ADD(TIMESTAMP '2024-01-01', INTERVAL id SECOND) AS max_ingested_at"
@@ -230,12 +228,10 @@ class Documents(GcsShards):
 
     documents: tuple[str, ...] = ()
 
-    @contextmanager
-    def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator[ParquetShard]:
-        file = io.BytesIO()
+    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
         ids = pa.array(range(1, len(self.documents) + 1), pa.int64())
-        pq.write_table(pa.table({"id": ids, "doc": pa.array(self.documents)}), file)
-        yield ParquetShard(shard, pq.ParquetFile(file))
+        table = pa.table({"id": ids, "doc": pa.array(self.documents)})
+        return shard_of(parquet(table), uri=shard.uri)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ that dies (test_kill.py), signals and Dagster's termination (their own layers).
 """
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +13,8 @@ import pytest
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError
 from bq2pg_assets.engine.model import Mode, Shard
-from bq2pg_assets.engine.shards import GcsShards, ParquetShard
+from bq2pg_assets.engine.parquet import FetchedShard
+from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets_tests.integration.helpers import (
     DEADLINE,
     Snapshot,
@@ -38,12 +37,10 @@ class Held(GcsShards):
         super().__init__(world.storage, bucket=world.bucket)
         self.reached, self.go = threading.Event(), threading.Event()
 
-    @contextmanager
-    def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator[ParquetShard]:
+    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
         self.reached.set()
         assert self.go.wait(DEADLINE)
-        with super().open(shard, cancel=cancel) as parquet:
-            yield parquet
+        return super().fetch(shard, cancel=cancel)
 
 
 def cancelled(run: Future[Any], world: World, before: Snapshot) -> None:

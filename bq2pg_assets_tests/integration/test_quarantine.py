@@ -9,7 +9,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -218,7 +217,7 @@ def test_a_target_that_is_being_loaded_is_not_replayed_into(held: World) -> None
 @pytest.mark.parametrize("form", ["bare", "text"])
 @pytest.mark.parametrize("kind", TYPES, ids=str)
 def test_every_golden_value_of_a_shard_is_written_as_copy_writes_it(
-    kind: Type, form: Form, postgres_dsn: str, tmp_path: Path
+    kind: Type, form: Form, postgres_dsn: str
 ) -> None:
     """As a row that was never staged, and as one that was."""
     table = shard_of(kind, form)
@@ -230,7 +229,7 @@ def test_every_golden_value_of_a_shard_is_written_as_copy_writes_it(
     )
     shape, sources = Shape.of(plan, times=Times(EPOCH, EPOCH)), [c.source for c in columns]
     with connected(postgres_dsn) as conn:
-        carry(conn, table, columns, folder=tmp_path)
+        carry(conn, table, columns)
         conn.execute("CREATE TABLE t (LIKE stage)")
         rows = [
             row_text(columns, row)

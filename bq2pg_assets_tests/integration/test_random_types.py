@@ -10,7 +10,6 @@ import json
 import math
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -210,14 +209,14 @@ def _floats(value: Any) -> Any:
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=tables())
 def test_any_table_arrives_as_it_was(
-    drawn: tuple[tuple[SourceField, ...], list[dict[str, Any]]], postgres_dsn: str, tmp_path: Path
+    drawn: tuple[tuple[SourceField, ...], list[dict[str, Any]]], postgres_dsn: str
 ) -> None:
     columns, rows = drawn
     data = {f.name: pa.array([r[f.name] for r in rows], arrow_type(f)) for f in columns}
     table = pa.table({"n": pa.array(range(len(rows)), pa.int64()), **data})
     mapped = map_columns(TABLE, (NUMBER, *columns))
     with connected(postgres_dsn) as conn:
-        carry(conn, table, mapped, folder=tmp_path, policy=NulBytes.REPLACE)
+        carry(conn, table, mapped, policy=NulBytes.REPLACE)
         assert read(conn, columns) == [expected(row, columns) for row in rows]
 
 
@@ -235,13 +234,13 @@ intervals = st.tuples(
 @settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=st.lists(intervals, min_size=1))
 def test_any_interval_arrives_as_it_was(
-    drawn: list[tuple[int, int, int]], postgres_dsn: str, tmp_path: Path
+    drawn: list[tuple[int, int, int]], postgres_dsn: str
 ) -> None:
     texts = [_as_bigquery_writes(*parts) for parts in drawn]
     columns = map_columns(TABLE, (NUMBER, SourceField("c", "INTERVAL")))
     with connected(postgres_dsn) as conn:
         table = pa.table({"n": pa.array(range(len(texts)), pa.int64()), "c": texts})
-        carry(conn, table, columns, folder=tmp_path)
+        carry(conn, table, columns)
         # As text their order of fields may hide a sign: the bytes do not.
         wanted = [
             conn.execute("SELECT interval_send(%s::interval)", [_as_postgresql_reads(*parts)])
@@ -256,7 +255,7 @@ def test_any_interval_arrives_as_it_was(
     drawn=st.lists(st.tuples(st.none() | st.datetimes(), st.none() | st.datetimes()), min_size=1)
 )
 def test_any_range_of_timestamps_arrives_as_it_was(
-    drawn: list[tuple[datetime | None, datetime | None]], postgres_dsn: str, tmp_path: Path
+    drawn: list[tuple[datetime | None, datetime | None]], postgres_dsn: str
 ) -> None:
     # BigQuery has no empty range: its start is before its end.
     bounds = [(a, b) for a, b in drawn if a is None or b is None or a < b]
@@ -266,7 +265,7 @@ def test_any_range_of_timestamps_arrives_as_it_was(
         table = pa.table(
             {"n": pa.array(range(len(texts)), pa.int64()), "c": pa.array(texts, pa.string())}
         )
-        carry(conn, table, map_columns(TABLE, (NUMBER, field)), folder=tmp_path)
+        carry(conn, table, map_columns(TABLE, (NUMBER, field)))
         found = conn.execute("SELECT lower(c), upper(c) FROM stage ORDER BY n").fetchall()
     assert found == [tuple(v and v.replace(tzinfo=UTC) for v in pair) for pair in bounds]
 

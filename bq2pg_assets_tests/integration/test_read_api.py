@@ -224,7 +224,7 @@ def test_a_stream_that_was_hung_up_is_never_taken_for_a_whole_one(world: World) 
     streams, token = ReadStreams(world.read_client, plan, project="p"), CancelToken()
     table = f"projects/{world.client.project}/datasets/{world.dataset}/tables/source"
     shard, *_ = streams.list(table)
-    with streams.open(shard, cancel=token) as opened:
+    with streams.read(shard, cancel=token) as opened:
         token.cancel()
         with pytest.raises(CancelledError):
             list(opened.batches(["x", "at"]))

@@ -6,8 +6,6 @@ nobody goes on with (test_janitor.py).
 """
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,8 +14,9 @@ from google.cloud import storage
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import CancelledError, TargetError, VerifyError
 from bq2pg_assets.engine.model import Outcome, RunId, RunOptions, Shard
+from bq2pg_assets.engine.parquet import FetchedShard
 from bq2pg_assets.engine.results import Progress, SyncResult
-from bq2pg_assets.engine.shards import GcsShards, ParquetShard
+from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.sync import plan_table
 from bq2pg_assets_tests.integration.helpers import World, locking, moment, until
 from bq2pg_assets_tests.integration.test_kill import until_it_holds, victim
@@ -34,11 +33,9 @@ class Counting(GcsShards):
         super().__init__(client, bucket=bucket)
         self.read: list[str] = []
 
-    @contextmanager
-    def open(self, shard: Shard, *, cancel: CancelToken) -> Iterator[ParquetShard]:
+    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
         self.read.append(shard.uri)
-        with super().open(shard, cancel=cancel) as opened:
-            yield opened
+        return super().fetch(shard, cancel=cancel)
 
 
 def counting(world: World) -> Counting:

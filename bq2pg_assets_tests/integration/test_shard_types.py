@@ -9,12 +9,10 @@ extract job leaves them, once with the texts that the export SELECT makes.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
@@ -22,10 +20,10 @@ from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import postgres_sql
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.encode import Encoder
-from bq2pg_assets.engine.model import Column, NulBytes, Shard, SourceField, TargetName
+from bq2pg_assets.engine.model import Column, NulBytes, SourceField, TargetName
 from bq2pg_assets.engine.postgres import CopySink, PostgresTarget
-from bq2pg_assets.engine.shards import ParquetShard
 from bq2pg_assets.engine.typemap import RULES, TypeRule, map_columns
+from bq2pg_assets_tests.blobs import fetched, parquet
 from bq2pg_assets_tests.cases.types import TYPES, Type
 from bq2pg_assets_tests.unit.plans import a_plan
 
@@ -45,20 +43,16 @@ def carry(
     table: pa.Table,
     columns: tuple[Column, ...],
     *,
-    folder: Path,
     policy: NulBytes = NulBytes.FAIL,
     key: tuple[str, ...] = (),
 ) -> dict[str, int]:
-    """The table as a Parquet file, encoded and copied into a staging table made anew."""
-    path = folder / "shard.parquet"
-    pq.write_table(table, path, row_group_size=3, compression="snappy")
+    """The table as a shard, encoded and copied into a staging table made anew."""
     conn.execute(postgres_sql.drop(STAGE))
     for statement in postgres_sql.create_stage(a_plan(columns=columns), STAGE):
         conn.execute(statement)
-    with pq.ParquetFile(path, pre_buffer=False) as reader:
-        shard = ParquetShard(Shard("gs://b/x", 1, 1), reader)
-        encoder = Encoder(columns, shard.schema, where="table t", policy=policy, key=key)
-        pieces = (piece for piece, _ in encoder.stream(shard.batches([c.source for c in columns])))
+    with fetched(parquet(table, group=3)) as shard, shard.parts(1)[0].open() as opened:
+        encoder = Encoder(columns, opened.schema, where="table t", policy=policy, key=key)
+        pieces = (piece for piece, _ in encoder.stream(opened.batches([c.source for c in columns])))
         sink = CopySink(
             conn,
             postgres_sql.copy_in(STAGE, columns),
@@ -139,11 +133,10 @@ def land(
     kind: Type,
     *,
     form: Form,
-    folder: Path,
     rules: Mapping[str, TypeRule] = RULES,
 ) -> list[tuple[Any, ...]]:
     columns = map_columns(TABLE, fields_of(kind), rules=rules)
-    carry(conn, shard_of(kind, form), columns, folder=folder)
+    carry(conn, shard_of(kind, form), columns)
     return said(conn, kind)
 
 
@@ -159,11 +152,9 @@ def test_every_row_of_the_type_table_has_golden_values() -> None:
 
 
 @pytest.mark.parametrize(("kind", "form"), FORMS, ids=str)
-def test_a_shard_lands_the_golden_values(
-    kind: Type, form: Form, postgres_dsn: str, tmp_path: Path
-) -> None:
+def test_a_shard_lands_the_golden_values(kind: Type, form: Form, postgres_dsn: str) -> None:
     with connected(postgres_dsn) as conn:
-        found = land(conn, kind, form=form, folder=tmp_path)
+        found = land(conn, kind, form=form)
     assert found == golden(kind)
 
 
@@ -183,14 +174,12 @@ def mutations() -> Iterator[tuple[str, str, TypeRule]]:
     [pytest.param(name, rule, id=f"{name} {cell}") for name, cell, rule in mutations()],
 )
 def test_a_broken_row_of_the_type_table_is_noticed(
-    name: str, broken: TypeRule, postgres_dsn: str, tmp_path: Path
+    name: str, broken: TypeRule, postgres_dsn: str
 ) -> None:
     """The golden values would not pass if this row said something else."""
     proofs = [(k, f) for k, f in FORMS if name in (k.rule, "STRUCT")]
     with connected(postgres_dsn) as conn:
-        noticed = [
-            _noticed(conn, kind, form, {**RULES, name: broken}, tmp_path) for kind, form in proofs
-        ]
+        noticed = [_noticed(conn, kind, form, {**RULES, name: broken}) for kind, form in proofs]
     assert any(noticed)
 
 
@@ -199,9 +188,8 @@ def _noticed(
     kind: Type,
     form: Form,
     rules: Mapping[str, TypeRule],
-    folder: Path,
 ) -> bool:
     try:
-        return land(conn, kind, form=form, folder=folder, rules=rules) != golden(kind)
+        return land(conn, kind, form=form, rules=rules) != golden(kind)
     except Exception:  # refused in whatever way is noticed as well
         return True

@@ -44,7 +44,7 @@ def test_a_genuine_export_arrives_as_it_is(postgres_dsn: str, tmp_path: Path) ->
     ]
     columns = map_columns(TABLE, fields)
     with connected(postgres_dsn) as conn:
-        carry(conn, table, columns, folder=tmp_path)
+        carry(conn, table, columns)
         (found,) = rows(conn, order="name")
     wanted = table.to_pylist()[0]
     assert dict(zip(table.column_names, found, strict=True)) == {
@@ -73,7 +73,7 @@ def test_rows_of_many_batches_stay_together(postgres_dsn: str, tmp_path: Path) -
         SourceField("s", "STRUCT", "REPEATED", fields=(SourceField("x", "INT64"),)),
     )
     with connected(postgres_dsn) as conn:
-        carry(conn, pa.table(data), map_columns(TABLE, fields), folder=tmp_path)
+        carry(conn, pa.table(data), map_columns(TABLE, fields))
         found = rows(conn)
     assert found == list(zip(*(column.to_pylist() for column in data.values()), strict=True))
 
@@ -97,12 +97,10 @@ NUL_ROWS = pa.table(
 
 
 @pytest.mark.parametrize(("policy", "put"), [("strip", ""), ("replace", "\ufffd")])
-def test_u0000_is_taken_out_and_counted_by_column(
-    policy: str, put: str, postgres_dsn: str, tmp_path: Path
-) -> None:
+def test_u0000_is_taken_out_and_counted_by_column(policy: str, put: str, postgres_dsn: str) -> None:
     columns = map_columns(TABLE, NUL_FIELDS)
     with connected(postgres_dsn) as conn:
-        counted = carry(conn, NUL_ROWS, columns, folder=tmp_path, policy=NulBytes(policy))
+        counted = carry(conn, NUL_ROWS, columns, policy=NulBytes(policy))
         found = rows(conn)
     assert counted == {"t": 1, "a": 2, "j": 1, "s": 1}
     assert found == [
@@ -113,12 +111,10 @@ def test_u0000_is_taken_out_and_counted_by_column(
 
 
 @pytest.mark.parametrize("column", ["t", "a", "j", "s"])
-def test_u0000_ends_the_run_unless_the_table_says_otherwise(
-    column: str, postgres_dsn: str, tmp_path: Path
-) -> None:
+def test_u0000_ends_the_run_unless_the_table_says_otherwise(column: str, postgres_dsn: str) -> None:
     fields = [f for f in NUL_FIELDS if f.name in ("n", column)]
     with connected(postgres_dsn) as conn, pytest.raises(MappingError) as refused:
-        carry(conn, NUL_ROWS.select(["n", column]), map_columns(TABLE, fields), folder=tmp_path)
+        carry(conn, NUL_ROWS.select(["n", column]), map_columns(TABLE, fields))
     assert f"column {column}: U+0000 in" in str(refused.value)
     assert "nul_bytes: strip" in refused.value.way_out
 
@@ -130,7 +126,6 @@ def test_u0000_in_a_key_always_ends_the_run(postgres_dsn: str, tmp_path: Path) -
             conn,
             NUL_ROWS.select(["n", "t"]),
             columns,
-            folder=tmp_path,
             policy=NulBytes.STRIP,
             key=("t",),
         )
@@ -147,10 +142,10 @@ def test_u0000_in_a_key_always_ends_the_run(postgres_dsn: str, tmp_path: Path) -
     ids=str,
 )
 def test_a_nested_column_of_another_shape_is_refused(
-    held: pa.DataType, says: str, postgres_dsn: str, tmp_path: Path
+    held: pa.DataType, says: str, postgres_dsn: str
 ) -> None:
     field = SourceField("s", "STRUCT", fields=(SourceField("x", "INT64"),))
     table = pa.table({"n": pa.array([1], pa.int64()), "s": pa.nulls(1, held)})
     with connected(postgres_dsn) as conn, pytest.raises(MappingError) as refused:
-        carry(conn, table, map_columns(TABLE, (NUMBER, field)), folder=tmp_path)
+        carry(conn, table, map_columns(TABLE, (NUMBER, field)))
     assert says in str(refused.value)

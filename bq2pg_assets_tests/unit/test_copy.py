@@ -15,8 +15,9 @@ import pytest
 
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.copy import Copied, Meter, copy_shards
+from bq2pg_assets.engine.copy import copy_shards
 from bq2pg_assets.engine.errors import CancelledError, MappingError, TargetError, VerifyError
+from bq2pg_assets.engine.meter import Copied, Meter
 from bq2pg_assets.engine.model import Column, RunId, Shard
 from bq2pg_assets.engine.results import Progress
 from bq2pg_assets.engine.typemap import map_columns

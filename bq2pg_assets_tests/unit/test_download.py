@@ -17,7 +17,7 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.download import RANGE, TAIL, ArrivingFile, Download
 from bq2pg_assets.engine.errors import CancelledError, StorageError
 from bq2pg_assets.engine.model import Shard
-from bq2pg_assets_tests.unit.blobs import Answer, Blob, crc32c
+from bq2pg_assets_tests.blobs import Answer, Blob, crc32c
 
 DATA = os.urandom(2 * RANGE + 12_345)
 

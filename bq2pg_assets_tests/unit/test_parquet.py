@@ -4,39 +4,14 @@ Belongs here: Parquet made by Arrow, read through a Download. Does not: its byte
 (test_download.py), who copies which part (test_feed.py).
 """
 
-import io
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.download import Download
 from bq2pg_assets.engine.errors import StorageError
-from bq2pg_assets.engine.model import Shard
-from bq2pg_assets.engine.parquet import BATCH_BYTES, BATCH_ROWS, FetchedShard
-from bq2pg_assets_tests.unit.blobs import Blob, crc32c
+from bq2pg_assets.engine.parquet import BATCH_BYTES, BATCH_ROWS
+from bq2pg_assets_tests.blobs import fetched, parquet
 
 IDS = pa.table({"id": pa.array(range(50_000), pa.int64()), "v": ["x"] * 50_000})
-
-
-def parquet(table: pa.Table, *, group: int) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=group, compression="snappy")
-    return sink.getvalue()
-
-
-@contextmanager
-def fetched(data: bytes, *, stored: bytes | None = None) -> Iterator[FetchedShard]:
-    shard = Shard("gs://b/x", len(data), 1, crc32c(stored or data))
-    blob = Blob(lambda start, end: data[start : end + 1])
-    it = FetchedShard(shard, Download(blob, shard, cancel=CancelToken()))
-    try:
-        yield it
-    finally:
-        it.close()
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3, 9])

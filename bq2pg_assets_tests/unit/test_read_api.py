@@ -95,7 +95,7 @@ def streams_of(client: FakeClient, plan: SyncPlan | None = None) -> ReadStreams:
 def read(client: FakeClient, cancel: CancelToken | None = None) -> list[pa.RecordBatch]:
     streams = streams_of(client)
     [shard] = streams.list(TABLE)
-    with streams.open(shard, cancel=cancel or CancelToken()) as opened:
+    with streams.read(shard, cancel=cancel or CancelToken()) as opened:
         batches = list(opened.batches(["id", "l"]))
         assert opened.rows == sum(batch.num_rows for batch in batches)
     return batches
@@ -237,7 +237,7 @@ def test_a_cancel_before_a_stream_opens_none() -> None:
     streams = streams_of(client)
     [shard] = streams.list(TABLE)
     token.cancel()
-    with pytest.raises(CancelledError), streams.open(shard, cancel=token):
+    with pytest.raises(CancelledError), streams.read(shard, cancel=token):
         pytest.fail("the stream was opened")
     assert client.offsets == []
 
