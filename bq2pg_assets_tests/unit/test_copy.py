@@ -112,7 +112,7 @@ def test_every_shard_is_copied_once(parallelism: int, shards: int) -> None:
         rows=3 * shards, in_shards=3 * shards, bytes=7 * shards, shards=shards
     )
     assert sorted(copying.staged) == [(n, AT) for n in range(3 * shards)]
-    assert copying.journal.calls.count("session.copying") == min(parallelism, shards)
+    assert copying.journal.calls.count("session.copying") <= min(parallelism, shards)
 
 
 def test_progress_is_told_at_every_shard_and_ends_with_all_of_them() -> None:
