@@ -20,8 +20,8 @@ demo: setup ## local stack, demo data, one sync, Dagster's UI
 sync: setup ## the same without the UI
 	$(BQ2PG) local demo --no-ui
 
-test: setup ## the whole suite, on the local stack
-	$(PY) -m pytest
+test: setup ## the whole suite, in two halves at once, each on a local stack of its own
+	$(PY) -m pytest -n 2 --dist worksteal
 
 fuzz: setup ## 2,000 random tables, value by value
 	$(PY) -m pytest --hypothesis-profile=fuzz --timeout=3600 bq2pg_assets_tests/integration/test_random_types.py

@@ -156,14 +156,18 @@ class PostgresTarget:
             with postgres_errors(f"target {target}", cancel=token):
                 if not _lock(conn, target, wait=wait, cancel=token):
                     self._refuse(conn, target, run=run, table=table, wait=wait)
-            with postgres_errors(f"target {target}"):
+            with _released_at_the_end(conn, target), postgres_errors(f"target {target}"):
                 yield TargetSession(self, conn, target=target, run=run, table=table)
 
     @contextmanager
     def if_free(self, target: TargetName) -> Iterator["psycopg.Connection[Any] | None"]:
         """A connection that holds the lock of `target`; None when a run holds it."""
         with self.connection(name=str(target)) as conn, postgres_errors(f"target {target}"):
-            yield conn if _try_lock(conn, target) else None
+            if _try_lock(conn, target):
+                with _released_at_the_end(conn, target):
+                    yield conn
+            else:
+                yield None
 
     def _refuse(
         self,
@@ -630,6 +634,24 @@ def _lock(
         cancel.check(f"target {target}")
         return True
     return False
+
+
+@contextmanager
+def _released_at_the_end(conn: psycopg.Connection[Any], target: TargetName) -> Iterator[None]:
+    """Give the lock back before the session ends.
+
+    A server process ends some time after its client has closed the connection, and keeps its
+    locks until then: the next run of the table would be refused.
+    """
+    try:
+        yield
+    finally:
+        with suppress(psycopg.OperationalError):  # the connection broke, and its locks went too
+            if not conn.closed:
+                conn.rollback()
+                conn.execute(
+                    "SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [f"bq2pg:{target}"]
+                )
 
 
 def _note(again: Again) -> None:
