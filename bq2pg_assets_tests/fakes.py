@@ -340,6 +340,9 @@ class FakeSession:
         before = len(self.database.live or ())
         return before, max(0, before - len(self.database.stages[self.stage.table]))
 
+    def build_indexes(self, *, cancel: CancelToken) -> None:
+        self.journal("session.build_indexes")
+
     def publish(self, plan: SyncPlan, *, result: SyncResult, cancel: CancelToken) -> SyncResult:
         staged = list(self.database.stages[self.stage.table])
         self.journal("session.publish")

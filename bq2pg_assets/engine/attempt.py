@@ -22,9 +22,9 @@ from bq2pg_assets.engine.errors import (
 )
 from bq2pg_assets.engine.fingerprint import fingerprint
 from bq2pg_assets.engine.model import Export, ExportWay, Outcome, RunId, SourceFacts, SyncPlan
-from bq2pg_assets.engine.postgres import TargetSession
 from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import Check, Progress, Spent, SyncResult
+from bq2pg_assets.engine.session import TargetSession
 
 log = logging.getLogger(__name__)
 DENIED = "accessDenied"

@@ -17,11 +17,12 @@ from typing import Protocol
 import pyarrow as pa
 
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.copy_sink import CopySink
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import VerifyError
 from bq2pg_assets.engine.model import RunId, Shard, StagedShard, SyncPlan
-from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.results import Progress
+from bq2pg_assets.engine.session import TargetSession
 
 REPORT_SECONDS = 1.0
 
@@ -215,7 +216,8 @@ def _copy_one(
                 shard.uri,
                 met=f"PostgreSQL took {copied} rows",
                 expected=f"the {opened.rows} of the shard",
-                way_out="Run again; nothing was published.",
+                way_out="Run again, or look at the target's BEFORE INSERT triggers, which a "
+                "staging table to be swapped has as well; nothing was published.",
                 retryable=True,
             )
         sink.note(

@@ -2,7 +2,7 @@
 
 Belongs here: the shards a staging table holds, dead attempts whose export may be used again, and
 adopting or dropping what they staged, on the *caller's* connection and under the target's lock.
-Does not: opening connections (postgres.py), deciding what is used again (resume.py).
+Does not: opening connections (connecting.py), deciding what is used again (resume.py).
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ WHERE id = %(id)s"""
 # After a load an older export would bring old rows back.
 NEWEST_DEAD = """
 SELECT run_id || '-' || attempt AS run, fingerprint, prefix, job_id, stage, exported_at,
-  window_high, expected_rows, snapshot_at, source_modified_at
+  window_high, expected_rows, snapshot_at, source_modified_at, made_for
 FROM {history} WHERE target = %(target)s AND id < %(before)s AND outcome = ANY (%(dead)s)
   AND fingerprint IS NOT NULL AND job_id IS NOT NULL
   AND exported_at > clock_timestamp() - make_interval(secs => %(within)s)
@@ -115,6 +115,16 @@ def record_export(
     )
 
 
+def record_made_for(conn: Connection[Any], own_schema: str, *, attempt: int, made_for: str) -> None:
+    """Write down the target that the attempt's staging table is to be swapped with."""
+    conn.execute(
+        sql.SQL("UPDATE {} SET made_for = %s WHERE id = %s").format(
+            sql.Identifier(own_schema, HISTORY)
+        ),
+        [made_for, attempt],
+    )
+
+
 def newest_dead(
     conn: Connection[Any],
     own_schema: str,
@@ -162,12 +172,13 @@ def adopt(
     dead: DeadAttempt,
     stage: TargetName,
     shards: Sequence[Shard],
+    made_for: str | None = None,
 ) -> tuple[StagedShard, ...]:
     """Make the dead attempt's staging table `stage` and return what it holds; () when it cannot be.
 
     Under another name nobody else's COPY finds it, and one under way keeps it from being renamed.
-    It is dropped unless it holds what is remembered: a crash of the server empties unlogged tables.
-    Runs in the caller's transaction.
+    It is dropped unless it holds what is remembered: a crash of the server empties unlogged tables;
+    and unless it was made for the target as it is now. Runs in the caller's transaction.
     """
     old, own = TargetName(own_schema, dead.stage), sql.Identifier(own_schema, SHARDS)
     found = conn.execute(
@@ -190,7 +201,8 @@ def adopt(
     ).fetchone()
     there = {(s.uri, s.generation) for s in shards}
     known = {(s.uri, s.generation) for s in staged}
-    if not staged or not known <= there or counted != (sum(s.rows for s in staged),):
+    fits = dead.made_for == made_for and known <= there
+    if not staged or not fits or counted != (sum(s.rows for s in staged),):
         drop(conn, own_schema, old)
         return ()
     conn.execute(

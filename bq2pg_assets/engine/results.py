@@ -17,10 +17,12 @@ from bq2pg_assets.engine.model import (
     TargetName,
 )
 
+CATALOG = "catalog"  # the check that a replaced table is what it was, but for its rows
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict on the staged rows. `numbers` are what it was judged by."""
+    """One verdict on the staged rows or on the replaced table. `numbers`: what it was judged by."""
 
     name: str
     passed: bool
@@ -48,6 +50,8 @@ class SyncResult:
     `nul_bytes` counts, by column, the values from which U+0000 was taken. `resumed_from` says whose
     export was used, None where it was the run's own. `row_counts` tells what became of rows where
     that is more than `rows`: duplicates, inserted, updated, deleted, closed, null_cursor.
+    `lock_seconds` is how long a replace kept others from the target, from asking for the lock to
+    the commit.
     """
 
     table: str
@@ -77,6 +81,7 @@ class SyncResult:
     schema_changes: tuple[SchemaChange, ...] = ()
     resumed_from: str | None = None
     row_counts: Mapping[str, int] = field(default_factory=dict)
+    lock_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +114,17 @@ class TableStatus:
     error: str | None = None
     source_modified_at: datetime | None = None
     target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What publishing did to the target's rows. `counts` as `row_counts` of the result.
+
+    `asked_at` is when a replace first asked for the lock that others wait for, in seconds of the
+    monotonic clock.
+    """
+
+    rows: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    asked_at: float | None = None

@@ -28,9 +28,10 @@ from bq2pg_assets.engine.model import (
     SyncPlan,
     TargetFacts,
 )
-from bq2pg_assets.engine.postgres import PostgresTarget, TargetSession
+from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.read_api import ReadStreams
 from bq2pg_assets.engine.results import Progress, SyncResult
+from bq2pg_assets.engine.session import TargetSession
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.typemap import map_columns
 
@@ -126,6 +127,9 @@ def _load(
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )
+        if plan.swaps:
+            with attempt.phase("index"):
+                session.build_indexes(cancel=cancel)
         with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
             result = session.publish(plan, result=result, cancel=cancel)

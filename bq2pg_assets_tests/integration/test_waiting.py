@@ -16,10 +16,11 @@ import pytest
 import stamina
 
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.connecting import CONNECTING
 from bq2pg_assets.engine.connections import ConnectionLimit
 from bq2pg_assets.engine.errors import CancelledError, LockedError, TargetError
 from bq2pg_assets.engine.model import Outcome, RunOptions
-from bq2pg_assets.engine.postgres import CONNECTING, PostgresTarget
+from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets_tests.integration.helpers import (
     Gate,
     World,
