@@ -129,7 +129,7 @@ def test_a_member_of_the_group_that_owns_the_table_replaces_it(
 def test_numbers_go_on_where_they_were(loaded: World) -> None:
     loaded.pg("ALTER TABLE t ADD counted serial, ADD numbered bigint GENERATED ALWAYS AS IDENTITY")
     loaded.pg("INSERT INTO t (id) SELECT 5 FROM generate_series(1, 10)")
-    loaded.sync(query=TWO)
+    loaded.sync(query=TWO, options=RunOptions(allow_shrink=True))
     loaded.pg("INSERT INTO t (id) VALUES (3)")
     found = loaded.pg("SELECT id, counted, numbered FROM t ORDER BY id")
     assert found == [(2, 12, 12), (3, 13, 13)]
@@ -208,20 +208,21 @@ def test_a_reader_sees_the_old_rows_or_the_new_ones_and_waits_no_longer_than_the
     assert longest < max(locks) + 0.5
 
 
-def test_a_reader_that_does_not_end_makes_the_run_give_way(loaded: World) -> None:
-    with locking(loaded.dsn, "SELECT * FROM t") as holder:
-        error = refused(
-            loaded,
-            TargetError,
-            says=f"now by process {holder.info.backend_pid}",
-            way_out="run again when it has ended",
-            retryable=True,
-            query=TWO,
-        )
-        assert isinstance(error, TargetError)
-        assert error.sqlstate == "55P03"
-    loaded.sync(query=TWO)
+def test_a_reader_that_does_not_end_makes_the_run_give_way_and_keep_what_is_built(
+    loaded: World,
+) -> None:
+    before = Snapshot.of(loaded)
+    with (
+        locking(loaded.dsn, "SELECT * FROM t") as holder,
+        pytest.raises(TargetError, match=f"now by process {holder.info.backend_pid}") as stopped,
+    ):
+        loaded.sync(query=TWO)
+    assert "run again when it has ended" in stopped.value.way_out
+    assert (stopped.value.retryable, stopped.value.sqlstate) == (True, "55P03")
+    assert Snapshot.of(loaded) == before
+    assert loaded.sync(query=TWO).resumed_from is not None
     assert loaded.rows("t") == [(2, "b")]
+    loaded.no_leftovers()
 
 
 def test_a_reader_that_ends_in_time_only_delays_the_run(loaded: World) -> None:
@@ -305,6 +306,25 @@ def test_what_cannot_be_carried_over_is_named_before_anything_is_exported(
     assert len(loaded.exports()) == exports
     loaded.sync(query=TWO, replace_strategy="truncate")
     assert loaded.pg("SELECT id, v FROM t") == [(2, "b")]
+
+
+def test_a_partitioned_table_is_named_and_truncate_keeps_it_with_its_partitions(
+    world: World,
+) -> None:
+    world.pg("CREATE TABLE t (id bigint, v text) PARTITION BY RANGE (id)")
+    world.pg("CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (2)")
+    world.pg("CREATE TABLE high PARTITION OF t FOR VALUES FROM (2) TO (9)")
+    refused(
+        world,
+        TargetError,
+        says="it is partitioned",
+        way_out="replace_strategy: truncate",
+        retryable=False,
+        query=ONE,
+    )
+    world.sync(query=ONE, replace_strategy="truncate")
+    world.sync(query=TWO, replace_strategy="truncate")
+    assert (world.rows("low"), world.rows("high")) == ([], [(2, "b")])
 
 
 def test_a_view_of_somebody_else_is_named_and_truncate_keeps_it(
