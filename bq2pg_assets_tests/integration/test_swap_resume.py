@@ -4,10 +4,13 @@ Belongs here: which staging tables of dead swaps are used again, and that the ta
 way. Does not: exports that are used again (test_resume.py), the swap itself (test_swap.py).
 """
 
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bq2pg_assets.engine.model import RunId, RunOptions
 from bq2pg_assets_tests.integration.helpers import World
 from bq2pg_assets_tests.integration.test_resume import counting, die
 from bq2pg_assets_tests.integration.test_swap import schema_of
@@ -16,7 +19,7 @@ ONE = "SELECT 1 AS id, 'a' AS v"
 TWO = "SELECT id, 'b' AS v FROM UNNEST([2, 3]) AS id"
 TABLE = """
 ALTER TABLE t ADD PRIMARY KEY (id), ADD own bigint GENERATED ALWAYS AS IDENTITY,
-  ADD CONSTRAINT short UNIQUE (v, id), ADD CONSTRAINT some CHECK (v <> ''),
+  ADD CONSTRAINT short UNIQUE (v, id), ADD CONSTRAINT filled CHECK (v <> ''),
   ADD EXCLUDE USING hash (id WITH =);
 CREATE INDEX by_v ON t (lower(v)) WHERE id > 0;
 COMMENT ON INDEX by_v IS 'by value';
@@ -56,7 +59,7 @@ CHANGES = {
     "index lost": "DROP INDEX by_v",
     "index made again": "DROP INDEX by_v; CREATE INDEX by_v ON t (lower(v)) WHERE id > 0",
     "check": "ALTER TABLE t ADD CONSTRAINT few CHECK (id < 100)",
-    "check lost": "ALTER TABLE t DROP CONSTRAINT some",
+    "check lost": "ALTER TABLE t DROP CONSTRAINT filled",
     "unique": "ALTER TABLE t ADD CONSTRAINT other UNIQUE (id, v)",
     "foreign key": "CREATE TABLE kind (id bigint PRIMARY KEY); "
     "INSERT INTO kind VALUES (1), (2), (3); ALTER TABLE t ADD FOREIGN KEY (id) REFERENCES kind",
@@ -66,13 +69,13 @@ CHANGES = {
     "option": "ALTER TABLE t SET (fillfactor = 55)",
     "unlogged": "ALTER TABLE t SET UNLOGGED",
     "identity": "ALTER TABLE t ALTER own SET INCREMENT BY 10",
-    "collation": 'ALTER TABLE t ALTER v TYPE text COLLATE "C"',
+    "collation": 'DROP VIEW w; ALTER TABLE t ALTER v TYPE text COLLATE "C"',
     "storage": "ALTER TABLE t ALTER v SET STORAGE EXTERNAL",
     "view": "CREATE VIEW another AS SELECT id FROM t",
     "grant": "GRANT SELECT ON t TO PUBLIC",
     "row security": "ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (true)",
     "replica identity": "ALTER TABLE t REPLICA IDENTITY FULL",
-    "publication": "CREATE PUBLICATION some FOR TABLE t",
+    "publication": "CREATE PUBLICATION shown FOR TABLE t",
     "comment": "COMMENT ON COLUMN t.v IS 'changed'",
 }
 
@@ -99,7 +102,6 @@ def test_a_table_that_changed_since_a_swap_died_is_copied_anew(
     [
         "ALTER TABLE t ADD another text",
         "ALTER TABLE t ALTER v SET DEFAULT 'x'",
-        "ALTER TABLE t ALTER v SET NOT NULL",
         "ALTER TABLE t RENAME TO elsewhere",
         "DROP TABLE t CASCADE",
     ],
@@ -114,18 +116,21 @@ def test_a_table_whose_columns_changed_since_a_swap_died_has_an_export_of_its_ow
     assert result.resumed_from is None
     assert set(schema_of(loaded, emulators)) >= set(before)
     assert loaded.pg("SELECT id, v FROM t ORDER BY id") == [(2, "b"), (3, "b")]
-    loaded.no_leftovers()
+    assert loaded.stages() == []
 
 
 def test_a_stage_from_which_older_rows_were_dropped_is_copied_anew(world: World) -> None:
-    rows = "SELECT id, v FROM UNNEST([STRUCT(1 AS id, 'a' AS v), (1, 'a'), (2, 'b')])"
-    world.sync(query=ONE, key=["id"])
-    shards = counting(world)
-    die(world, phase="publish", query=rows, key=["id"])
-    result = world.sync(query=rows, key=["id"], shards=shards)
+    at = "TIMESTAMP '2024-01-01 00:00:00+00' AS max_ingested_at"
+    rows = f"SELECT id, {at} FROM UNNEST([1, 1, 2]) AS id"
+    given: dict[str, Any] = {"query": rows, "mode": "merge", "key": ["id"]}
+    world.sync(**given)
+    shards, run, full = counting(world), uuid.uuid4().hex, RunOptions(full_refresh=True)
+    die(world, phase="publish", options=full, run=RunId(run), **given)
+    result = world.sync(options=full, run=RunId(run, 1), shards=shards, **given)
+    assert result.resumed_from is not None
     assert len(shards.read) == 1
     assert result.rows == 2
-    assert sorted(world.rows("t")) == [(1, "a"), (2, "b")]
+    assert [row[0] for row in world.rows("t")] == [1, 2]
     world.no_leftovers()
 
 
@@ -134,4 +139,4 @@ def test_a_dead_swap_is_not_gone_on_with_by_truncating(loaded: World) -> None:
     result = loaded.sync(query=TWO, replace_strategy="truncate")
     assert result.resumed_from is None
     assert loaded.pg("SELECT id, v FROM t ORDER BY id") == [(2, "b"), (3, "b")]
-    loaded.no_leftovers()
+    assert loaded.stages() == []
