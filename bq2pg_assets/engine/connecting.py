@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 # Some 10 to 15 s, which a server that restarts, or whose connections are all taken, may need. One
 # that does not even refuse takes connect_timeout each time: that is tried twice at most.
 CONNECTING = Patience(calls=5, first=0.7, longest=6.0, within=25.0)
+# A network that swallows everything is noticed after two minutes, not after the system's two hours.
+# No tcp_user_timeout: Linux counts by it how long a busy server takes nothing, too.
+KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
 # PostgreSQL 14 and later. The first notices a client that died while its session waited for a lock:
 # its own locks, the advisory one too, would stay until the wait ends. The lock's session idles
 # while others copy.
@@ -82,7 +85,7 @@ class Connections:
         return closing(self._connect(name))
 
     def _connect(self, name: str) -> psycopg.Connection[Any]:
-        options = self._options()
+        given = _parts(self._conninfo)
         with postgres_errors("PostgreSQL"):
             conn = psycopg.connect(
                 self._conninfo,
@@ -91,7 +94,8 @@ class Connections:
                 prepare_threshold=None,  # tables come and go: cached plans would not fit
                 application_name=f"bq2pg {name}"[:63],
                 connect_timeout=15,
-                options=options,
+                options=_options(given),
+                **{name: value for name, value in KEEPALIVES.items() if name not in given},
             )
             try:
                 for statement in SINCE_14 if conn.info.server_version >= 140000 else ():
@@ -102,16 +106,6 @@ class Connections:
                 conn.close()
                 raise
         return conn
-
-    def _options(self) -> str:
-        """Session settings beside those the connection string itself asks for.
-
-        With row_security off a policy that would hide rows from us is an error: a replace that
-        cannot see a row cannot delete it, and would leave it beside its new copy.
-        """
-        own = _parts(self._conninfo).get("options") or ""
-        settings = "-c TimeZone=UTC -c DateStyle=ISO -c row_security=off"
-        return f"{own} {settings} -c client_min_messages=warning".strip()
 
 
 def interrupt(conn: psycopg.Connection[Any]) -> None:
@@ -125,6 +119,16 @@ def interrupt(conn: psycopg.Connection[Any]) -> None:
 def _note(again: Again) -> None:
     met = redact(again.error.met)
     log.warning("%s; connecting again in %.1f s", met, again.seconds)
+
+
+def _options(given: dict[str, Any]) -> str:
+    """Session settings beside those the connection string itself asks for.
+
+    With row_security off a policy that would hide rows from us is an error: a replace that
+    cannot see a row cannot delete it, and would leave it beside its new copy.
+    """
+    settings = "-c TimeZone=UTC -c DateStyle=ISO -c row_security=off"
+    return f"{given.get('options') or ''} {settings} -c client_min_messages=warning".strip()
 
 
 def _parts(conninfo: str) -> dict[str, Any]:
