@@ -86,6 +86,7 @@ class Connections:
 
     def _connect(self, name: str) -> psycopg.Connection[Any]:
         given = _parts(self._conninfo)
+        alive: dict[str, Any] = {k: v for k, v in KEEPALIVES.items() if k not in given}
         with postgres_errors("PostgreSQL"):
             conn = psycopg.connect(
                 self._conninfo,
@@ -95,7 +96,7 @@ class Connections:
                 application_name=f"bq2pg {name}"[:63],
                 connect_timeout=15,
                 options=_options(given),
-                **{name: value for name, value in KEEPALIVES.items() if name not in given},
+                **alive,
             )
             try:
                 for statement in SINCE_14 if conn.info.server_version >= 140000 else ():
