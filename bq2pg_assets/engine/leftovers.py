@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from bq2pg_assets.engine import postgres_sql
 from bq2pg_assets.engine.model import (
     DeadAttempt,
+    ExportWay,
     Outcome,
     Shard,
     StagedShard,
@@ -43,8 +44,15 @@ RECORD_EXPORT = """
 UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
   fingerprint = %(fingerprint)s, exported_at = coalesce(%(exported_at)s, clock_timestamp()),
   snapshot_at = %(snapshot_at)s, expected_rows = %(expected_rows)s,
-  source_modified_at = %(source_modified_at)s, resumed_from = %(resumed_from)s
+  source_modified_at = %(source_modified_at)s, resumed_from = %(resumed_from)s,
+  left_objects = %(left_objects)s
 WHERE id = %(id)s"""
+LEFT_EXPORTS = """
+SELECT DISTINCT prefix, job_id, location FROM {} WHERE target = %s AND id < %s AND left_objects"""
+# Of staging tables that became the target, or that somebody dropped.
+FORGET_SHARDS = """
+DELETE FROM {shards} s USING {history} h WHERE h.target = %(target)s AND h.stage = s.stage
+  AND to_regclass(quote_ident(%(schema)s) || '.' || quote_ident(s.stage)) IS NULL"""
 
 # After a load an older export would bring old rows back.
 NEWEST_DEAD = """
@@ -111,6 +119,7 @@ def record_export(
             "expected_rows": plan.expected_rows,
             "source_modified_at": source_modified_at,
             "resumed_from": resumed.run if resumed else None,
+            "left_objects": plan.way is not ExportWay.READ_API,
         },
     )
 
@@ -232,6 +241,45 @@ def forget_exports(conn: Connection[Any], own_schema: str, target: TargetName) -
             "UPDATE {} SET fingerprint = NULL WHERE target = %s AND fingerprint IS NOT NULL"
         ).format(sql.Identifier(own_schema, HISTORY)),
         [str(target)],
+    )
+
+
+def forget_shards(conn: Connection[Any], own_schema: str, target: TargetName) -> None:
+    """Forget what staging tables of the target held that are no more."""
+    conn.execute(
+        sql.SQL(FORGET_SHARDS).format(
+            shards=sql.Identifier(own_schema, SHARDS), history=sql.Identifier(own_schema, HISTORY)
+        ),
+        {"target": str(target), "schema": own_schema},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftExport:
+    """An export of an earlier attempt whose objects may still be below `prefix`."""
+
+    prefix: str
+    job_id: str
+    location: str
+
+
+def left_exports(
+    conn: Connection[Any], own_schema: str, target: TargetName, *, before: int
+) -> list[LeftExport]:
+    """Those of attempts at the target before `before` that died, or failed to clean."""
+    with conn.cursor(row_factory=class_row(LeftExport)) as cursor:
+        return cursor.execute(
+            sql.SQL(LEFT_EXPORTS).format(sql.Identifier(own_schema, HISTORY)), [str(target), before]
+        ).fetchall()
+
+
+def forget_prefix(conn: Connection[Any], own_schema: str, target: TargetName, prefix: str) -> None:
+    """Nothing is left below the prefix."""
+    conn.execute(
+        sql.SQL("UPDATE {} SET left_objects = NULL WHERE target = %s AND prefix = %s").format(
+            sql.Identifier(own_schema, HISTORY)
+        ),
+        [str(target), prefix],
     )
 
 

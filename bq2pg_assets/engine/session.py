@@ -23,6 +23,7 @@ from bq2pg_assets.engine import leftovers, postgres_sql, publish, state, target_
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.connecting import Connections, interrupt
 from bq2pg_assets.engine.copy_sink import CopySink
+from bq2pg_assets.engine.leftovers import LeftExport
 from bq2pg_assets.engine.model import (
     Column,
     CursorValue,
@@ -100,6 +101,21 @@ class TargetSession:
                 with suppress(LockNotAvailable), self._conn.transaction():
                     self._limit_lock_waits()
                     leftovers.drop(self._conn, self._schema, TargetName(self._schema, name))
+            leftovers.forget_shards(self._conn, self._schema, self.target)
+
+    def left_exports(self, *, but: Resumed | None = None) -> list[LeftExport]:
+        """What attempts that died exported, except that of `but`, which is gone on with."""
+        kept = but.attempt.prefix if but else None
+        with postgres_errors(self._where):
+            left = leftovers.left_exports(
+                self._conn, self._schema, self.target, before=self._attempt
+            )
+        return [export for export in left if export.prefix != kept]
+
+    def forget_prefix(self, prefix: str) -> None:
+        """Nothing is left below it."""
+        with self._usable_connection() as conn, postgres_errors(self._where):
+            leftovers.forget_prefix(conn, self._schema, self.target, prefix)
 
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         """What is there now, and how far it is loaded."""

@@ -76,7 +76,8 @@ CREATE TABLE IF NOT EXISTS {} (
   expected_rows      bigint,
   resumed_from       text,
   row_counts         jsonb,
-  made_for           text
+  made_for           text,
+  left_objects       boolean
 )"""
 
 FINISH = """
@@ -101,7 +102,7 @@ ADDED = (
     *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
     *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
-    *("row_counts jsonb", "made_for text"),
+    *("row_counts jsonb", "made_for text", "left_objects boolean"),
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)

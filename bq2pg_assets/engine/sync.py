@@ -13,7 +13,7 @@ from functools import partial
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import checks, guards, resume
 from bq2pg_assets.engine import plan as planning
-from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
+from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, clear_dead, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import Store, copy_shards
@@ -83,6 +83,7 @@ def sync_table(
             )
             attempt.bytes_billed = plan.bytes_probed
             session.drop_leftovers(cancel=attempt.cancel, but=plan.resumes)  # of dead runs
+            clear_dead(session, source, shards, but=plan.resumes)
             session.record_plan(plan)
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)

@@ -103,6 +103,27 @@ def last(where: Where) -> Where:
     return lambda places: where(places)[-1:]
 
 
+# A statement that only looks changes nothing: killed before it is killed before what comes next.
+LOOKS = re.compile(r"^(SELECT|SET|BEGIN|LOCK|connect)")
+
+
+def changes(*steps: str) -> Where:
+    """The events that may change something outside, in these steps or all; of COPY data three."""
+
+    def found(places: Iterable[Place]) -> list[Place]:
+        there = [p for p in places if not (p.event.service == "pg" and LOOKS.match(p.event.words))]
+        pieces = [p for p in there if p.event.words == "COPY data"]
+        left_out = set(pieces) - {*pieces[:2], *pieces[-1:]}
+        return [p for p in there if p not in left_out and (not steps or p.step in steps)]
+
+    return found
+
+
+def of_postgres(where: Where) -> Where:
+    """Those of the places where PostgreSQL is spoken to."""
+    return lambda places: [p for p in where(places) if p.event.service == "pg"]
+
+
 COPYING = at("pg", "^COPY data", nth=2)
 PUBLISHING = last(at("pg", "", step="publish"))  # the COMMIT
 WRITING = last(at("pg", r'^(INSERT INTO|ALTER TABLE|UPDATE|MERGE) .*"t"', step="publish"))
@@ -235,8 +256,8 @@ FINAL = {
 }
 KILLS = (
     Fault(
-        "SIGKILL before any request",
-        everywhere(),
+        "SIGKILL before any change",
+        changes(),
         "killed",
         "",
         RUN_AGAIN,
@@ -267,7 +288,7 @@ KILLS = (
 CONNECTIONS = (
     Fault(
         "connection cut",
-        both(*[at("pg", "", step=s) for s in ("lock", "plan", "export", "copy", "verify")]),
+        of_postgres(changes("lock", "plan", "export", "copy", "verify")),
         "either",
         BROKEN,
         AGAIN,
@@ -277,7 +298,7 @@ CONNECTIONS = (
     ),
     Fault(
         "connection cut while publishing or cleaning",
-        both(*[at("pg", "", step=s) for s in ("publish", "after")]),
+        of_postgres(changes("publish", "after")),
         "either",
         BROKEN,
         AGAIN,
@@ -287,7 +308,7 @@ CONNECTIONS = (
     ),
     Fault(
         "connection cut, the answer is lost",
-        at("pg", "^(COMMIT|INSERT|COPY end|CREATE|UPDATE)"),
+        at("pg", "^(COMMIT|INSERT|COPY end)"),
         "either",
         BROKEN,
         AGAIN,
@@ -396,7 +417,7 @@ STORAGE = (
     *(
         Fault(
             f"HTTP {code} once",
-            everywhere("gcs"),
+            everywhere("gcs") if code == 503 else DOWNLOAD,
             "goes on",
             "",
             NO_WAY_OUT,
@@ -477,7 +498,7 @@ BIGQUERY = (
     *(
         Fault(
             f"HTTP {code} once",
-            everywhere("bq"),
+            everywhere("bq") if code == 503 else EXPORT,
             "goes on",
             "",
             NO_WAY_OUT,

@@ -1,4 +1,4 @@
-"""Where the faults are tried: servers of its own, a database as it was before, and what is compared.
+"""Where faults are tried: servers of their own, a database as it was, and what is compared.
 
 Belongs here: a PostgreSQL that may be stopped, templates of databases, one case's world and its
 content. Does not: faults (faults.py), verdicts (matrix.py).
@@ -75,6 +75,7 @@ class Server:
     def __init__(self, folder: Path, emulators: Path) -> None:
         self._place = servers.Place(folder, ensure_environment(emulators, report=print))
         self._port = processes.free_port()
+        self._changing = threading.RLock()
         self._part = self._start()
 
     @property
@@ -93,17 +94,19 @@ class Server:
 
     def restart(self, how: signal.Signals) -> None:
         """Stop it in that way, and start it."""
-        self.stop(how)
-        self.start()
+        with self._changing:
+            self.stop(how)
+            self.start()
 
     def stop(self, how: signal.Signals) -> None:
         """SIGINT: it ends its sessions. SIGQUIT: it falls over."""
         processes.stop(self._part.process, first=how)
 
     def start(self) -> None:
-        """Unless it runs."""
-        if not self._part.running:
-            self._part = self._start()
+        """Unless it runs. Waits for a restart that is under way."""
+        with self._changing:
+            if not self._part.running:
+                self._part = self._start()
 
     def close(self) -> None:
         """Stop it."""
@@ -293,7 +296,8 @@ class Case:
         return self.world.pg(AROUND)
 
     def quiet(self) -> None:
-        """Wait until PostgreSQL has noticed that the run is over."""
+        """Wait until PostgreSQL is there, and has noticed that the run is over."""
+        self.ground.server.start()
         until(
             lambda: (
                 not self.world.pg(

@@ -172,7 +172,8 @@ def _leftovers(case: Case) -> Iterator[str]:
         (
             "schemas",
             world.pg(
-                "SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_|public|bq2pg$|information)'"
+                "SELECT nspname FROM pg_namespace "
+                "WHERE nspname !~ '^(pg_|public|bq2pg$|information)'"
             ),
         ),
     ):

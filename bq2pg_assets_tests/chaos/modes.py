@@ -6,7 +6,7 @@ Belongs here: table settings as data, and the source before and after it changed
 from dataclasses import dataclass, field
 from typing import Any
 
-ROWS = 3_000
+ROWS = 1_200
 FILL = "REPEAT(TO_HEX(SHA256(CONCAT('{word}', CAST(x AS STRING)))), 3)"
 NUMBERS = "UNNEST(GENERATE_ARRAY(1, {rows})) AS x"
 # Since the first load a tenth is gone, a tenth is other, and a half is new.

@@ -40,8 +40,8 @@ class Order:
 
     `before` is done first. Without `forward` the service never hears of it; without `relay` the
     run never hears the answer, and `after` is done instead. `status` and `body` (of path and
-    request) answer an HTTP request in the service's place, `change` alters its answer, `cut` (bytes)
-    ends it early.
+    request) answer an HTTP request in the service's place, `change` alters its answer, `cut` is
+    after how many bytes it ends early.
     """
 
     before: Callable[[], object] | None = None
