@@ -237,7 +237,7 @@ def flipped(body: bytes) -> bytes:
 
 RUN_AGAIN = "run again"
 BROKEN = "connection"
-AGAIN = "nothing; bq2pg tries again, and so does the next run"
+AGAIN = "nothing, or run again"
 FINAL = {
     "accessDenied": "grant the role that the message names",
     "notFound": "correct the name that the message shows",

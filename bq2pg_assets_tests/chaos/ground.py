@@ -170,13 +170,16 @@ class Ground:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
+        # PostgreSQL copies sequences without what their WAL has ahead: after a crash they would give
+        # numbers twice. From a checkpoint on they write it anew.
+        self._admin(sql.SQL("CHECKPOINT"))
         return name
 
     def drop_database(self, name: str) -> None:
         """With whoever is connected."""
         self._admin(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def _admin(self, statement: sql.Composed) -> None:
+    def _admin(self, statement: sql.SQL | sql.Composed) -> None:
         with psycopg.connect(self.server.dsn(), autocommit=True) as conn:
             conn.execute(statement)
 
