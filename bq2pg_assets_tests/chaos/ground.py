@@ -170,8 +170,8 @@ class Ground:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
-        # PostgreSQL copies sequences without what their WAL has ahead: after a crash they would give
-        # numbers twice. From a checkpoint on they write it anew.
+        # PostgreSQL copies a sequence without the numbers that its WAL is ahead by: after a crash it
+        # would give them twice. From a checkpoint on it writes them anew.
         self._admin(sql.SQL("CHECKPOINT"))
         return name
 

@@ -11,6 +11,7 @@ from bq2pg_assets_tests.chaos.runner import ROOT
 
 PAGE = ROOT / "docs" / "failures.md"
 COMMAND = "python -m bq2pg_assets_tests.chaos.page"
+MODES = ", ".join(way.name for way in WAYS)
 HEAD = f"""\
 <!-- Made by `{COMMAND}` from the faults of the tests. -->
 # Failures
@@ -18,7 +19,7 @@ HEAD = f"""\
 Kill it anywhere, run it again, and the target equals what an undisturbed run would have made;
 readers never see an empty or half table; the table's neighbours are left alone.
 
-`make chaos` tries every line below with every mode ({", ".join(way.name for way in WAYS)}):
+`make chaos` tries every line below with every mode ({MODES}):
 a run that the fault disturbs, then another one. It compares columns, rows and cursor with those after
 undisturbed runs, looks into `sync_history`, and for staging tables, objects in the bucket, locks,
 and changes of the tables and views beside the target. Meanwhile a session reads the target all the
