@@ -20,12 +20,14 @@ Kill it anywhere, run it again, and the target equals what an undisturbed run wo
 readers never see an empty or half table; the table's neighbours are left alone.
 
 `make chaos` tries every line below with every mode ({MODES}):
-a run that the fault disturbs, then another one. It compares columns, rows and cursor with those after
-undisturbed runs, looks into `sync_history`, and for staging tables, objects in the bucket, locks,
-and changes of the tables and views beside the target. Meanwhile a session reads the target all the
-time: it sees the state before, or the one after. `make test` tries a part of it. The disk that
-fills up is a small tmpfs, which takes root to mount; elsewhere `make chaos` says that those lines
-were not tried.
+a run that the fault disturbs, then another one. It compares columns, rows and cursor with those
+after undisturbed runs, looks into `sync_history`, and for staging tables, objects in the bucket,
+locks, and changes of the tables and views beside the target. Meanwhile a session reads the target
+all the time: it sees the state before, or the one after. `make test` tries a part of it. The disk
+that fills up is a small tmpfs, which takes root to mount; elsewhere `make chaos` says that those
+lines were not tried. What SIGKILL interrupts is every request that may change something, and the
+connection of a live run is cut at the same ones; of COPY's data it is the first two pieces and the
+last.
 
 *Tried again*: `bq2pg sync`, `bq-to-postgres` and Dagster make another attempt by themselves, as
 many as `retries:` says; the exit code is the last attempt's.
