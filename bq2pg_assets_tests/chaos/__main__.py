@@ -1,28 +1,18 @@
 """`make chaos`: every fault with every mode; prints the table, exits 1 unless all is good.
 
-Belongs here: the command, its options, the two processes that share the work. Does not: a trial.
+Belongs here: the command, its options, what it prints. Does not: the work (shares.py).
 """
 
 import argparse
-import multiprocessing
-import os
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
-from bq2pg_assets.local import stack as local_stack
-from bq2pg_assets_tests.chaos import matrix
-from bq2pg_assets_tests.chaos.faults import FAULTS, Fault
-from bq2pg_assets_tests.chaos.ground import Ground
-from bq2pg_assets_tests.chaos.matrix import Verdict
-from bq2pg_assets_tests.chaos.modes import WAYS, Way
-
-ROOT = Path(__file__).resolve().parents[2]
+from bq2pg_assets_tests.chaos import matrix, shares
+from bq2pg_assets_tests.chaos.faults import FAULTS
+from bq2pg_assets_tests.chaos.modes import WAYS
 
 
 def main() -> int:
@@ -34,7 +24,7 @@ def main() -> int:
     for fault in [f for f in faults if not matrix.possible(f)]:
         console.print(f"not tried, a file system cannot be mounted without root: {fault.what}")
         faults.remove(fault)
-    verdicts = _all(faults, ways, processes=given.processes, every=given.every)
+    verdicts = shares.verdicts(faults, ways, processes=given.processes, every=given.every)
     console.print(matrix.table(verdicts))
     bad = [v for v in verdicts if not v.good]
     for verdict in bad:
@@ -57,60 +47,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=1, help="only each n-th trial")
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
-
-
-def _all(
-    faults: Sequence[Fault], ways: Sequence[Way], *, processes: int, every: int
-) -> list[Verdict]:
-    """Each process has services of its own, and its share of the modes."""
-    tried = [FAULTS.index(fault) for fault in faults]
-    chosen = [WAYS.index(way) for way in ways]
-    shares = [(tried, chosen[n::processes], every) for n in range(min(processes, len(ways)))]
-    if len(shares) < 2:
-        return [verdict for share in shares for verdict in _share(*share)]
-    # Started, not forked: threads of the parent are not to be copied.
-    with multiprocessing.get_context("spawn").Pool(len(shares)) as pool:
-        return [verdict for part in pool.starmap(_share, shares) for verdict in part]
-
-
-def _share(faults: list[int], ways: list[int], every: int) -> list[Verdict]:
-    """The verdicts of these faults and ways. Numbers, as what they stand for holds functions."""
-    emulators = Path(os.environ.get("BQ2PG_EMULATORS_DIR") or ROOT / ".local" / "emulators")
-    with tempfile.TemporaryDirectory(prefix="bq2pg-chaos-", ignore_cleanup_errors=True) as folder:
-        stack = Path(folder) / "local"
-        try:
-            variables = local_stack.environment(
-                local_stack.up(stack, report=_quiet, emulators=emulators)
-            )
-            ground = Ground(
-                bigquery_url=variables["BIGQUERY_EMULATOR_HOST"],
-                storage_url=variables["STORAGE_EMULATOR_HOST"],
-                emulators=emulators,
-            )
-            try:
-                return _verdicts(
-                    ground, [FAULTS[n] for n in faults], [WAYS[n] for n in ways], every=every
-                )
-            finally:
-                ground.close()
-        finally:
-            local_stack.reset(stack, report=_quiet)
-
-
-def _verdicts(
-    ground: Ground, faults: Sequence[Fault], ways: Sequence[Way], *, every: int
-) -> list[Verdict]:
-    found = []
-    for number, trial in enumerate(matrix.trials(ground, faults=faults, ways=ways)):
-        if number % every == 0:
-            found.append(matrix.judge(ground, trial))
-            if not found[-1].good:
-                sys.stderr.write(f"{found[-1]}\n")
-    return found
-
-
-def _quiet(_: str) -> None:
-    """The stack's own words are not the table's."""
 
 
 if __name__ == "__main__":

@@ -170,8 +170,8 @@ class Ground:
                 sql.Identifier(name), sql.Identifier(template)
             )
         )
-        # PostgreSQL copies a sequence without the numbers that its WAL is ahead by: after a crash it
-        # would give them twice. From a checkpoint on it writes them anew.
+        # A sequence is copied without the numbers that its WAL is ahead by: after a crash it would
+        # give them twice. From a checkpoint on PostgreSQL writes them anew.
         self._admin(sql.SQL("CHECKPOINT"))
         return name
 
