@@ -28,7 +28,7 @@ def possible() -> bool:
 def for_staging(case: Case) -> Iterator[None]:
     """New tables go there, and it is too small for the rows."""
     name = case.world.database
-    with _space(case, size="400k"):
+    with _space(case, size="96k"):
         case.world.pg(f"ALTER DATABASE {name} SET default_tablespace = {SPACE}")
         yield
         case.world.pg(f"ALTER DATABASE {name} RESET default_tablespace")
@@ -39,34 +39,20 @@ def for_staging(case: Case) -> Iterator[None]:
 
 @contextmanager
 def for_target(case: Case) -> Iterator[None]:
-    """The target lies there, and nothing is left for what it grows by."""
-    with _space(case, size="3m"):
+    """The target lies there, and the disk is as large as what it holds."""
+    with _space(case, size="16m") as folder:
         case.world.pg(f"ALTER TABLE t SET TABLESPACE {SPACE}")
-        case.world.pg(f"CREATE TABLE bq2pg.ballast (x text) TABLESPACE {SPACE}")
-        _fill(case)
+        case.world.pg("VACUUM FULL t")  # COPY leaves free blocks behind the last row
+        disk = os.statvfs(folder)
+        assert _mount(folder, size=str((disk.f_blocks - disk.f_bfree) * disk.f_frsize), again=True)
         yield
-        case.world.pg("DROP TABLE bq2pg.ballast")
         case.quiet()
+        assert _mount(folder, size="16m", again=True)
         case.world.pg("ALTER TABLE t SET TABLESPACE pg_default")
 
 
-def _fill(case: Case) -> None:
-    """Until PostgreSQL says that it is full."""
-    import psycopg
-
-    for rows in (64, 8, 1):
-        while True:
-            try:
-                case.world.pg(
-                    "INSERT INTO bq2pg.ballast SELECT repeat(md5(x::text), 240) "
-                    f"FROM generate_series(1, {rows}) AS x"
-                )
-            except psycopg.errors.DiskFull:
-                break
-
-
 @contextmanager
-def _space(case: Case, *, size: str) -> Iterator[None]:
+def _space(case: Case, *, size: str) -> Iterator[Path]:
     # Below a folder that the server's user may enter.
     folder = Path(tempfile.mkdtemp(prefix="bq2pg-small-"))
     owner = case.ground.server.data.stat()
@@ -74,15 +60,16 @@ def _space(case: Case, *, size: str) -> Iterator[None]:
     try:
         os.chown(folder, owner.st_uid, owner.st_gid)
         case.world.pg(f"CREATE TABLESPACE {SPACE} LOCATION '{folder}'")
-        yield
+        yield folder
         case.world.pg(f"DROP TABLESPACE {SPACE}")
     finally:
         _unmount(folder)
         shutil.rmtree(folder)
 
 
-def _mount(folder: Path, *, size: str = "1m") -> bool:
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+def _mount(folder: Path, *, size: str = "1m", again: bool = False) -> bool:
+    options = f"remount,size={size}" if again else f"size={size}"
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
