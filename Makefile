@@ -4,7 +4,7 @@ PY := .venv/bin/python
 BQ2PG := .venv/bin/bq2pg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sync test fuzz lint types check down reset clean screenshots constraints
+.PHONY: help setup demo sync test fuzz chaos lint types check down reset clean screenshots constraints
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,11 +20,14 @@ demo: setup ## local stack, demo data, one sync, Dagster's UI
 sync: setup ## the same without the UI
 	$(BQ2PG) local demo --no-ui
 
-test: setup ## the whole suite, on the local stack
-	$(PY) -m pytest
+test: setup ## the whole suite, in two halves at once, each on a local stack of its own
+	$(PY) -m pytest -n 2 --dist worksteal
 
 fuzz: setup ## 2,000 random tables, value by value
 	$(PY) -m pytest --hypothesis-profile=fuzz --timeout=3600 bq2pg_assets_tests/integration/test_random_types.py
+
+chaos: setup ## every fault with every mode: nothing lost, doubled or left behind
+	$(PY) -m bq2pg_assets_tests.chaos
 
 lint: setup ## ruff and codespell
 	$(PY) -m ruff check .

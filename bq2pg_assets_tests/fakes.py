@@ -19,6 +19,7 @@ from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.bigquery import job_id
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import LockedError
+from bq2pg_assets.engine.leftovers import LeftExport
 from bq2pg_assets.engine.model import (
     BadRow,
     Column,
@@ -98,6 +99,9 @@ class FakeSource:
         return SourceFacts(
             "`p`.`d`.`t`", "TABLE", FIELDS, "EU", num_rows=counted, streaming=self.streaming
         )
+
+    def cancel(self, job_id: str, *, location: str) -> None:
+        self.journal("source.cancel")
 
     def unchanged_rows(self, table: TableConfig, facts: SourceFacts) -> int | None:
         self.journal("source.unchanged_rows")
@@ -228,6 +232,7 @@ class FakeTarget:
     owned: bool = False
     columns: tuple[Column, ...] = ()
     stages: dict[str, list[Row]] = field(default_factory=dict)
+    left_exports: list[LeftExport] = field(default_factory=list)
     staged: dict[str, list[StagedShard]] = field(default_factory=dict)
     history: list[dict[str, Any]] = field(default_factory=list)
     copying: int = 0
@@ -292,6 +297,15 @@ class FakeSession:
             if but is None or name != but.attempt.stage:
                 del self.database.stages[name]
 
+    def left_exports(self, *, but: Resumed | None = None) -> list[LeftExport]:
+        self.journal("session.left_exports")
+        kept = but.attempt.prefix if but else None
+        return [e for e in self.database.left_exports if e.prefix != kept]
+
+    def forget_prefix(self, prefix: str) -> None:
+        self.journal("session.forget_prefix")
+        self.database.left_exports = [e for e in self.database.left_exports if e.prefix != prefix]
+
     def describe(self) -> tuple[TargetFacts, CursorValue | None]:
         self.journal("session.describe")
         return self.database.facts(), self.database.cursor
@@ -309,6 +323,7 @@ class FakeSession:
         source_modified_at: datetime | None,
     ) -> None:
         self.journal("session.record_export")
+        self.database.left_exports.append(LeftExport(prefix, job_id, plan.location))
         if fingerprint is not None:
             self._attempt["dead"] = DeadAttempt(
                 "run",
@@ -353,6 +368,9 @@ class FakeSession:
         self.journal("session.count_shrink")
         before = len(self.database.live or ())
         return before, max(0, before - len(self.database.stages[self.stage.table]))
+
+    def build_indexes(self, plan: SyncPlan, *, cancel: CancelToken) -> None:
+        self.journal("session.build_indexes")
 
     def publish(
         self,

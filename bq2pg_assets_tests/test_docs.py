@@ -19,6 +19,7 @@ from bq2pg_assets.engine import errors
 from bq2pg_assets.engine.model import Outcome
 from bq2pg_assets_tests.cases import types_page
 from bq2pg_assets_tests.cases.limits import LIMITS, Limit
+from bq2pg_assets_tests.chaos import page as failures_page
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLES = ROOT / "bq2pg_assets" / "tables"
@@ -94,6 +95,11 @@ def test_the_commands_of_the_pages_run_in_their_order(tmp_path: Path, emulators:
 def test_types_md_is_what_the_golden_values_say() -> None:
     """`python -m bq2pg_assets_tests.cases.types_page` writes it again."""
     assert types_page.PAGE.read_text() == types_page.page()
+
+
+def test_failures_md_is_what_the_faults_say() -> None:
+    """`python -m bq2pg_assets_tests.chaos.page` writes it again."""
+    assert failures_page.PAGE.read_text() == failures_page.page()
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=lambda limit: limit.what)

@@ -248,6 +248,10 @@ class TableConfig(_Model):
     """What happens when the source's columns are no longer the target's. evolve: columns are added,
     widened and freed of NOT NULL with the rows that need it, never narrowed or dropped. freeze: the
     target stays as it is, new columns are not loaded. fail: the run is refused."""
+    replace_strategy: Literal["swap", "truncate"] = "swap"
+    """How a full load replaces the rows of a table that is there. swap: a new table takes its place
+    under a short lock, with all that belongs to it; refused where something cannot be carried over.
+    truncate: the rows are replaced within it, and nobody can read it meanwhile."""
     empty_source: Literal["fail", "allow"] = "fail"
     """What a source without rows means when it is read as a whole."""
     max_shrink: float = Field(default=0.5, ge=0, le=1)

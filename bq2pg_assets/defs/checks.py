@@ -1,4 +1,4 @@
-"""The asset checks of a table: what the engine judged on the staged rows, before publishing.
+"""The asset checks of a table: what the engine judged before it committed.
 
 Belongs here: their specifications, and the engine's verdicts as Dagster's results. Does not: the
 judging itself (the engine does it, where the rows still are in staging).
@@ -16,7 +16,7 @@ from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine.checks import NULLS, ROW_COUNT
 from bq2pg_assets.engine.guards import SHRINK
 from bq2pg_assets.engine.model import Outcome
-from bq2pg_assets.engine.results import Check, SyncResult
+from bq2pg_assets.engine.results import CATALOG, Check, SyncResult
 
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 QUARANTINE = "quarantine"
@@ -25,6 +25,7 @@ DESCRIPTIONS = {
     ROW_COUNT: "As many rows arrived in PostgreSQL as BigQuery exported.",
     NULLS: "No NULL in the key, in REQUIRED columns and in those that not_null names.",
     SHRINK: "No more rows go than max_shrink and max_deletes allow.",
+    CATALOG: "A replaced table has all it had: indexes, keys, grants, policies, triggers, views, …",
 }
 
 

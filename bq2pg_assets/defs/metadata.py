@@ -137,6 +137,11 @@ def _work(result: SyncResult) -> Metadata:
         **({"quarantined": dg.MetadataValue.int(result.quarantined)} if result.quarantined else {}),
         **_changes(result.schema_changes),
         **{f"rows/{word}": dg.MetadataValue.int(n) for word, n in result.row_counts.items()},
+        **(
+            {"lock_seconds": dg.MetadataValue.float(result.lock_seconds)}
+            if result.lock_seconds is not None
+            else {}
+        ),
         **_texts(
             {
                 "cursor_before": _shown(result.cursor_before),

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from bq2pg_assets.config.table import TableConfig
-from bq2pg_assets.engine.bigquery import job_id
+from bq2pg_assets.engine.bigquery import BigQuerySource, job_id
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import (
     Bq2pgError,
@@ -22,10 +23,19 @@ from bq2pg_assets.engine.errors import (
 from bq2pg_assets.engine.feed import Store
 from bq2pg_assets.engine.fingerprint import fingerprint
 from bq2pg_assets.engine.meter import Copied
-from bq2pg_assets.engine.model import Export, ExportWay, Outcome, RunId, SourceFacts, SyncPlan
-from bq2pg_assets.engine.postgres import TargetSession
+from bq2pg_assets.engine.model import (
+    Export,
+    ExportWay,
+    Outcome,
+    Resumed,
+    RunId,
+    SourceFacts,
+    SyncPlan,
+)
 from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import Check, Progress, Spent, SyncResult
+from bq2pg_assets.engine.session import TargetSession
+from bq2pg_assets.engine.shards import GcsShards
 
 log = logging.getLogger(__name__)
 DENIED = "accessDenied"
@@ -198,15 +208,34 @@ def _clean(session: TargetSession, store: Store, prefix: str, *, denied: bool) -
     try:
         _try(f"drop staging table {session.stage}", session.drop_stage)
     finally:  # also when a second interrupt cuts the first cleaning short
-        _try(f"delete {prefix}", lambda: _delete(store, prefix, denied=denied))
+        _try(f"delete {prefix}", lambda: _delete(session, store, prefix, denied=denied))
 
 
-def _delete(store: Store, prefix: str, *, denied: bool) -> None:
+def _delete(session: TargetSession, store: Store, prefix: str, *, denied: bool) -> None:
     try:
         store.delete(prefix)
     except StorageError as error:
         if not (denied and error.reason == DENIED):
             raise
+    session.forget_prefix(prefix)
+
+
+def clear_dead(
+    session: TargetSession, source: BigQuerySource, shards: GcsShards | None, *, but: Resumed | None
+) -> None:
+    """Delete what dead attempts at the target exported, except what `but` goes on with.
+
+    A job that still writes is stopped first. What cannot be deleted is left for the next run.
+    """
+    if shards is None:
+        return
+    for left in session.left_exports(but=but):
+        if left.prefix.startswith(shards.root):
+            source.cancel(left.job_id, location=left.location)
+            _try(
+                f"delete {left.prefix}",
+                partial(_delete, session, shards, left.prefix, denied=False),
+            )
 
 
 def analyzed(session: TargetSession) -> None:

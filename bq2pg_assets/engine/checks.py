@@ -10,8 +10,8 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import VerifyError
 from bq2pg_assets.engine.meter import Copied
 from bq2pg_assets.engine.model import Export, SyncPlan
-from bq2pg_assets.engine.postgres import TargetSession
 from bq2pg_assets.engine.results import Check
+from bq2pg_assets.engine.session import TargetSession
 
 ROW_COUNT = "row_count"
 NULLS = "nulls"

@@ -1,6 +1,6 @@
 """How many connections to PostgreSQL one process opens at most.
 
-Belongs here: counting them, and waiting for one that is free. Does not: opening (postgres.py).
+Belongs here: counting them, and waiting for one that is free. Does not: opening (connecting.py).
 
 A run keeps one connection for its lock and opens others to copy. Were all taken by locks, each
 run would wait for ever for one to copy with. Locks therefore get half of them at most: what

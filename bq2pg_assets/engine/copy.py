@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from bq2pg_assets.engine.bad_rows import isolate, refusal_of
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.copy_sink import CopySink
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.errors import MappingError, TargetError, VerifyError
 from bq2pg_assets.engine.feed import Feed, OpenShard, Part, Store
@@ -25,9 +26,9 @@ from bq2pg_assets.engine.model import (
     SyncPlan,
     as_stored,
 )
-from bq2pg_assets.engine.postgres import CopySink, TargetSession
 from bq2pg_assets.engine.results import Progress
 from bq2pg_assets.engine.row_json import row_text
+from bq2pg_assets.engine.session import TargetSession
 
 
 def copy_shards(
@@ -228,7 +229,8 @@ def _note(
             shard.uri,
             met=f"PostgreSQL took {copied} rows{refused}",
             expected=f"the {opened.rows} of the shard",
-            way_out="Run again; nothing was published.",
+            way_out="Run again, or look at the target's BEFORE INSERT triggers, which a "
+            "staging table to be swapped has as well; nothing was published.",
             retryable=True,
         )
     staged = StagedShard(

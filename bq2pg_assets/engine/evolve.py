@@ -1,7 +1,7 @@
 """What has to change in a target so that it takes what the source has now. Pure.
 
 Belongs here: comparing mapped columns with those of the target, and which PostgreSQL type holds
-the values of which. Does not: statements (postgres_sql.py), running them (postgres.py).
+the values of which. Does not: statements (postgres_sql.py), running them (publish.py, swap.py).
 
 A type *holds* another when every value of the other is one of its own. A column that does not hold
 the source's type is widened to it where the source's type holds the column's. What is left passes

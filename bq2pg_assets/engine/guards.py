@@ -1,6 +1,6 @@
 """Guards: how much of a target one run may take away. Pure.
 
-Belongs here: which guard a run has, and its verdict. Does not: counting rows (postgres.py),
+Belongs here: which guard a run has, and its verdict. Does not: counting rows (publish.py),
 verdicts on the staged rows themselves (checks.py).
 """
 

@@ -2,7 +2,7 @@
 
 Belongs here: the shards a staging table holds, dead attempts whose export may be used again, and
 adopting or dropping what they staged, on the *caller's* connection and under the target's lock.
-Does not: opening connections (postgres.py), deciding what is used again (resume.py).
+Does not: opening connections (connecting.py), deciding what is used again (resume.py).
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from psycopg.types.json import Jsonb
 from bq2pg_assets.engine import bad_rows, postgres_sql
 from bq2pg_assets.engine.model import (
     DeadAttempt,
+    ExportWay,
     Outcome,
     Shard,
     StagedShard,
@@ -47,13 +48,20 @@ RECORD_EXPORT = """
 UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
   fingerprint = %(fingerprint)s, exported_at = coalesce(%(exported_at)s, clock_timestamp()),
   snapshot_at = %(snapshot_at)s, expected_rows = %(expected_rows)s,
-  source_modified_at = %(source_modified_at)s, resumed_from = %(resumed_from)s
+  source_modified_at = %(source_modified_at)s, resumed_from = %(resumed_from)s,
+  left_objects = %(left_objects)s
 WHERE id = %(id)s"""
+LEFT_EXPORTS = """
+SELECT DISTINCT prefix, job_id, location FROM {} WHERE target = %s AND id < %s AND left_objects"""
+# Of staging tables that became the target, or that somebody dropped.
+FORGET_SHARDS = """
+DELETE FROM {shards} s USING {history} h WHERE h.target = %(target)s AND h.stage = s.stage
+  AND to_regclass(quote_ident(%(schema)s) || '.' || quote_ident(s.stage)) IS NULL"""
 
 # After a load an older export would bring old rows back.
 NEWEST_DEAD = """
 SELECT run_id || '-' || attempt AS run, fingerprint, prefix, job_id, stage, exported_at,
-  window_high, expected_rows, snapshot_at, source_modified_at
+  window_high, expected_rows, snapshot_at, source_modified_at, made_for
 FROM {history} WHERE target = %(target)s AND id < %(before)s AND outcome = ANY (%(dead)s)
   AND fingerprint IS NOT NULL AND job_id IS NOT NULL
   AND exported_at > clock_timestamp() - make_interval(secs => %(within)s)
@@ -115,7 +123,18 @@ def record_export(
             "expected_rows": plan.expected_rows,
             "source_modified_at": source_modified_at,
             "resumed_from": resumed.run if resumed else None,
+            "left_objects": plan.way is not ExportWay.READ_API,
         },
+    )
+
+
+def record_made_for(conn: Connection[Any], own_schema: str, *, attempt: int, made_for: str) -> None:
+    """Write down the target that the attempt's staging table is to be swapped with."""
+    conn.execute(
+        sql.SQL("UPDATE {} SET made_for = %s WHERE id = %s").format(
+            sql.Identifier(own_schema, HISTORY)
+        ),
+        [made_for, attempt],
     )
 
 
@@ -168,12 +187,13 @@ def adopt(
     dead: DeadAttempt,
     stage: TargetName,
     shards: Sequence[Shard],
+    made_for: str | None = None,
 ) -> tuple[StagedShard, ...]:
     """Make the dead attempt's staging table `stage` and return what it holds; () when it cannot be.
 
     Under another name nobody else's COPY finds it, and one under way keeps it from being renamed.
-    It is dropped unless it holds what is remembered: a crash of the server empties unlogged tables.
-    Runs in the caller's transaction.
+    It is dropped unless it holds what is remembered: a crash of the server empties unlogged tables;
+    and unless it was made for the target as it is now. Runs in the caller's transaction.
     """
     old, own = TargetName(own_schema, dead.stage), sql.Identifier(own_schema, SHARDS)
     found = conn.execute(
@@ -202,7 +222,8 @@ def adopt(
     ).fetchone()
     there = {(s.uri, s.generation) for s in shards}
     known = {(s.uri, s.generation) for s in staged}
-    if not staged or not known <= there or counted != (sum(s.rows for s in staged),):
+    fits = dead.made_for == made_for and known <= there
+    if not staged or not fits or counted != (sum(s.rows for s in staged),):
         drop(conn, own_schema, old)
         return ()
     conn.execute(
@@ -232,6 +253,45 @@ def forget_exports(conn: Connection[Any], own_schema: str, target: TargetName) -
             "UPDATE {} SET fingerprint = NULL WHERE target = %s AND fingerprint IS NOT NULL"
         ).format(sql.Identifier(own_schema, HISTORY)),
         [str(target)],
+    )
+
+
+def forget_shards(conn: Connection[Any], own_schema: str, target: TargetName) -> None:
+    """Forget what staging tables of the target held that are no more."""
+    conn.execute(
+        sql.SQL(FORGET_SHARDS).format(
+            shards=sql.Identifier(own_schema, SHARDS), history=sql.Identifier(own_schema, HISTORY)
+        ),
+        {"target": str(target), "schema": own_schema},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftExport:
+    """An export of an earlier attempt whose objects may still be below `prefix`."""
+
+    prefix: str
+    job_id: str
+    location: str
+
+
+def left_exports(
+    conn: Connection[Any], own_schema: str, target: TargetName, *, before: int
+) -> list[LeftExport]:
+    """Those of attempts at the target before `before` that died, or failed to clean."""
+    with conn.cursor(row_factory=class_row(LeftExport)) as cursor:
+        return cursor.execute(
+            sql.SQL(LEFT_EXPORTS).format(sql.Identifier(own_schema, HISTORY)), [str(target), before]
+        ).fetchall()
+
+
+def forget_prefix(conn: Connection[Any], own_schema: str, target: TargetName, prefix: str) -> None:
+    """Nothing is left below the prefix."""
+    conn.execute(
+        sql.SQL("UPDATE {} SET left_objects = NULL WHERE target = %s AND prefix = %s").format(
+            sql.Identifier(own_schema, HISTORY)
+        ),
+        [str(target), prefix],
     )
 
 

@@ -36,6 +36,13 @@ class Mode(StrEnum):
         return self in (Mode.MIRROR, Mode.SNAPSHOT, Mode.SCD2)
 
 
+class ReplaceStrategy(StrEnum):
+    """How new rows take the place of all old ones: in a new table, or in the same one."""
+
+    SWAP = "swap"
+    TRUNCATE = "truncate"
+
+
 class ExportWay(StrEnum):
     """Which way the rows leave BigQuery."""
 
@@ -286,6 +293,7 @@ class TargetFacts:
 
     `kind` is None when there is no such relation, `origin` when no load of it is recorded.
     `null_keys` are those of `unique_keys` that take two NULLs for equal.
+    `swap_obstacles` are what keeps another table from taking its place, in words.
     """
 
     kind: str | None
@@ -296,6 +304,7 @@ class TargetFacts:
     origin: Origin | None = None
     null_keys: tuple[frozenset[str], ...] = ()
     server_version: int = 150000
+    swap_obstacles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,6 +366,7 @@ class DeadAttempt:
 
     `run` is its slug, `stage` its staging table, `fingerprint` what its plan would export. The
     export reads the source as of `snapshot_at` up to `window_high`, where the plan had these.
+    `made_for` tells the target that the staging table was to be swapped with from any other.
     """
 
     run: str
@@ -369,6 +379,7 @@ class DeadAttempt:
     expected_rows: int | None = None
     snapshot_at: datetime | None = None
     source_modified_at: datetime | None = None
+    made_for: str | None = None
 
     def __str__(self) -> str:
         at = self.exported_at.astimezone(UTC).replace(tzinfo=None, microsecond=0)
@@ -437,6 +448,13 @@ class SyncPlan:
     null_cursors: int | None = None
     guard: Guard | None = None
     max_bad_rows: int | None = None
+    strategy: ReplaceStrategy = ReplaceStrategy.SWAP
+
+    @property
+    def swaps(self) -> bool:
+        """Whether the staging table takes the place of a target that is there."""
+        replaces = self.publish is Mode.REPLACE and not self.creates_target
+        return replaces and self.strategy is ReplaceStrategy.SWAP
 
     @property
     def incremental(self) -> bool:

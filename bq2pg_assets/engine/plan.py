@@ -23,6 +23,7 @@ from bq2pg_assets.engine.model import (
     Origin,
     OwnColumns,
     Probe,
+    ReplaceStrategy,
     RunOptions,
     SchemaChange,
     SourceFacts,
@@ -86,6 +87,7 @@ def decide(
     publish = _publish(table, target, cursor=cursor, options=options)
     if publish is Mode.REPLACE:
         _refuse_few_for_all(table, target, options)
+        _refuse_unswappable(table, target)
     own = own_columns(table)
     _refuse_own_columns(table, columns, target, own=own)
     rest = replace(target, columns=tuple(c for c in target.columns if c.name not in own))
@@ -205,6 +207,7 @@ def make_plan(
         null_cursors=probe.nulls if probe is not None else None,
         guard=guards.guard_of(table, target, publish=intent.publish, options=options),
         max_bad_rows=table.max_bad_rows if table.bad_rows == "quarantine" else None,
+        strategy=ReplaceStrategy(table.replace_strategy),
     )
 
 
@@ -394,6 +397,18 @@ def _refuse_few_for_all(table: TableConfig, target: TargetFacts, options: RunOpt
             expected="all rows, where there are rows already",
             way_out="If that is meant, add full_refresh (--full-refresh, full_refresh: true in "
             "Dagster); else load into another target, or without limit and where.",
+        )
+
+
+def _refuse_unswappable(table: TableConfig, target: TargetFacts) -> None:
+    """A target that no other table can take the place of without losing something."""
+    if table.replace_strategy == "swap" and target.swap_obstacles:
+        raise TargetError(
+            f"target {table.target_name}",
+            met=f"a table that cannot be swapped: {'; '.join(target.swap_obstacles)}",
+            expected="one whose successor can take over everything",
+            way_out="Say replace_strategy: truncate in the table's YAML: the rows are replaced "
+            "within the table, which nobody can read meanwhile.",
         )
 
 

@@ -1,7 +1,7 @@
 """The SQL that bq2pg sends to PostgreSQL, composed, never sent here.
 
 Belongs here: statements as `psycopg.sql` objects. Does not: connections, transactions
-(postgres.py, state.py). Every name is an `Identifier`, every value a parameter or a `Literal`.
+(session.py, state.py). Every name is an `Identifier`, every value a parameter or a `Literal`.
 """
 
 import hashlib
@@ -157,8 +157,12 @@ def drop_not_null(name: str) -> sql.Composed:
     return sql.SQL("ALTER COLUMN {} DROP NOT NULL").format(sql.Identifier(name))
 
 
-def evolve_target(plan: SyncPlan) -> list[sql.Composed]:
-    """The plan's changes: one ALTER TABLE, and the comments of the columns it adds."""
+def evolve_target(plan: SyncPlan, *, on: TargetName | None = None) -> list[sql.Composed]:
+    """The plan's changes: one ALTER TABLE, and the comments of the columns it adds.
+
+    `on` is the table that is changed, by default the target.
+    """
+    table = on or plan.target
     actions = []
     for change in plan.changes:
         if change.kind == "added" and change.after:
@@ -168,8 +172,8 @@ def evolve_target(plan: SyncPlan) -> list[sql.Composed]:
         elif change.kind == "nullable":
             actions.append(drop_not_null(change.column))
     added = {c.column for c in plan.changes if c.kind == "added"}
-    comments = column_comments(plan.target, [c for c in plan.columns if c.name in added])
-    return ([alter_table(plan.target, actions)] if actions else []) + comments
+    comments = column_comments(table, [c for c in plan.columns if c.name in added])
+    return ([alter_table(table, actions)] if actions else []) + comments
 
 
 def column_comments(target: TargetName, columns: Sequence[Column]) -> list[sql.Composed]:
@@ -186,6 +190,11 @@ def column_comments(target: TargetName, columns: Sequence[Column]) -> list[sql.C
 def keep_as_it_is(target: TargetName) -> sql.Composed:
     """The lock that writing takes anyway: readers and writers go on, ALTER TABLE waits."""
     return sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(identifier(target))
+
+
+def truncate(target: TargetName) -> sql.Composed:
+    """Empty the target at once; nobody reads it until commit."""
+    return sql.SQL("TRUNCATE {}").format(identifier(target))
 
 
 def delete_all(target: TargetName) -> sql.Composed:

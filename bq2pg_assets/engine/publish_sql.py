@@ -1,7 +1,7 @@
 """The steps that publish a mirror, a snapshot or a history (scd2). Pure.
 
 Belongs here: their statements, composed, each with the word its rows are counted by. Does not:
-executing them (postgres.py), deciding (plan.py), replace, append and merge (postgres_sql.py).
+executing them (publish.py), deciding (plan.py), replace, append and merge (postgres_sql.py).
 
 When the attempt began, by PostgreSQL's clock, is the time of whatever it finds changed.
 """

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from bq2pg_assets.engine.model import (
+    BadRow,
     Column,
     CursorValue,
     ExportWay,
@@ -18,10 +19,12 @@ from bq2pg_assets.engine.model import (
     TargetName,
 )
 
+CATALOG = "catalog"  # the check that a replaced table is what it was, but for its rows
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One verdict on the staged rows. `numbers` are what it was judged by."""
+    """One verdict on the staged rows or on the replaced table. `numbers`: what it was judged by."""
 
     name: str
     passed: bool
@@ -50,6 +53,8 @@ class SyncResult:
     export was used, None where it was the run's own. `row_counts` tells what became of rows where
     that is more than `rows`: duplicates, inserted, updated, deleted, closed, null_cursor.
     `quarantined` counts the rows that the target refused, which `rows` leaves out.
+    `lock_seconds` is how long a replace kept others from the target, from asking for the lock to
+    the commit.
     """
 
     table: str
@@ -80,6 +85,7 @@ class SyncResult:
     resumed_from: str | None = None
     row_counts: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
+    lock_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +150,18 @@ class Replayed:
     target: str
     outcome: Literal["replayed", "superseded", "refused"]
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What publishing did to the target's rows. `counts` as `row_counts` of the result.
+
+    `bad` are the rows that the target refused. `asked_at` is when a replace first asked for the
+    lock that others wait for, in seconds of the monotonic clock.
+    """
+
+    rows: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+    asked_at: float | None = None
+    bad: tuple[BadRow, ...] = ()

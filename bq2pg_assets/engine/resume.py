@@ -1,7 +1,7 @@
 """Going on with the finished export of a dead attempt instead of paying for another.
 
 Belongs here: whether such an export fits the plan made now. Does not: which attempts are dead
-(leftovers.py), what makes two plans alike (fingerprint.py), adopting the staged rows (postgres.py).
+(leftovers.py), what makes two plans alike (fingerprint.py), adopting the staged rows (session.py).
 """
 
 from collections.abc import Callable

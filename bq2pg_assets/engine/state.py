@@ -1,7 +1,7 @@
 """bq2pg's own tables: how far each target is loaded, and what every attempt did.
 
 Belongs here: their DDL and reading and writing them on the *caller's* connection, so that the
-cursor commits with the rows or not at all. Does not: opening connections (postgres.py).
+cursor commits with the rows or not at all. Does not: opening connections (connecting.py).
 
 `sync_state` lies beside the targets, in their schema; `sync_history` in bq2pg's own schema.
 """
@@ -76,7 +76,9 @@ CREATE TABLE IF NOT EXISTS {} (
   expected_rows      bigint,
   resumed_from       text,
   row_counts         jsonb,
-  quarantined        bigint
+  quarantined        bigint,
+  made_for           text,
+  left_objects       boolean
 )"""
 
 FINISH = """
@@ -101,8 +103,7 @@ ADDED = (
     *("prefix text", "stage text", "fingerprint text", "exported_at timestamptz"),
     *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
-    "row_counts jsonb",
-    "quarantined bigint",
+    *("row_counts jsonb", "quarantined bigint", "made_for text", "left_objects boolean"),
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)

@@ -13,7 +13,7 @@ from functools import partial
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import bad_rows, checks, guards, resume
 from bq2pg_assets.engine import plan as planning
-from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, completed, recorded
+from bq2pg_assets.engine.attempt import Attempt, analyzed, cleaned, clear_dead, completed, recorded
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.copy import copy_shards
@@ -29,9 +29,10 @@ from bq2pg_assets.engine.model import (
     SyncPlan,
     TargetFacts,
 )
-from bq2pg_assets.engine.postgres import PostgresTarget, TargetSession
+from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.read_api import ReadStreams
 from bq2pg_assets.engine.results import Progress, SyncResult
+from bq2pg_assets.engine.session import TargetSession
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.engine.typemap import map_columns
 
@@ -83,6 +84,7 @@ def sync_table(
             )
             attempt.bytes_billed = plan.bytes_probed
             session.drop_leftovers(cancel=attempt.cancel, but=plan.resumes)  # of dead runs
+            clear_dead(session, source, shards, but=plan.resumes)
             session.record_plan(plan)
         if plan.nothing_new:
             return _nothing_new(session, attempt, plan, facts)
@@ -128,6 +130,9 @@ def _load(
             verdicts = checks.judge(
                 table, plan, session=session, export=export, copied=copied, cancel=cancel
             )
+        if plan.swaps:
+            with attempt.phase("index"):
+                session.build_indexes(plan, cancel=cancel)
         with attempt.phase("publish"):  # 8 publish and write the cursor, in one transaction
             result = attempt.result(plan, facts, export=export, copied=copied, checks=verdicts)
             result = session.publish(plan, result=result, bad=copied.bad, cancel=cancel)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from bq2pg_assets.engine.errors import LockedError, MappingError
-from bq2pg_assets.engine.model import Outcome, RunId
+from bq2pg_assets.engine.model import Outcome, RunId, TargetName
 from bq2pg_assets.engine.results import Progress
 from bq2pg_assets_tests.integration.helpers import Gate, World, background
 
@@ -34,6 +34,15 @@ def test_a_second_run_of_a_target_is_refused_at_once_and_the_first_ends_well(
     assert [row[0] for row in world.rows("t")] == [1]
     world.no_leftovers()
     assert world.sync(query=QUERY, mode="append").outcome is Outcome.NOTHING_NEW
+
+
+def test_the_next_run_of_a_target_may_begin_the_moment_one_has_ended(world: World) -> None:
+    database, target = world.target(), TargetName("public", "t")
+    for number in range(100):
+        with database.locked(target, run=RunId(f"run-{number}"), table="t"):
+            pass
+        with database.if_free(target) as free:
+            assert free
 
 
 def test_a_run_of_one_target_does_not_wait_for_a_run_of_another(world: World) -> None:

@@ -12,7 +12,7 @@ import pytest
 from google.cloud import storage
 
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.errors import CancelledError, TargetError, VerifyError
+from bq2pg_assets.engine.errors import CancelledError, StorageError, TargetError, VerifyError
 from bq2pg_assets.engine.model import Outcome, RunId, RunOptions, Shard
 from bq2pg_assets.engine.parquet import FetchedShard
 from bq2pg_assets.engine.results import Progress, SyncResult
@@ -273,3 +273,25 @@ def test_the_plan_tells_that_an_export_would_be_used_again(world: World) -> None
     assert plan.reason.endswith(f" UTC reused, of run {dead.slug}")
     assert (estimate.bytes, estimate.cost) == (0, 0.0)
     assert world.sync(query=NEW).outcome is Outcome.LOADED
+
+
+def test_what_nobody_goes_on_with_is_deleted_by_the_next_run(world: World) -> None:
+    """A snapshot's export is never used again: its rows are of another moment."""
+    with victim(world, hold="verify", query=NEW, mode="snapshot") as process:
+        until_it_holds(process)
+    until(lambda: world.locks() == 0, "PostgreSQL to notice that the client died")
+    assert len(world.objects()) == 1
+    assert world.sync(query=NEW, mode="snapshot").resumed_from is None
+    world.no_leftovers()
+    assert world.pg("SELECT * FROM bq2pg.staged_shards") == []
+
+
+def test_what_a_run_could_not_delete_is_deleted_by_the_next(world: World) -> None:
+    class Stuck(GcsShards):
+        def delete(self, prefix: str) -> int:
+            raise StorageError(prefix, met="HTTP 503", expected="b", way_out="c.", retryable=True)
+
+    world.sync(query=NEW, shards=Stuck(world.storage, bucket=world.bucket))
+    assert len(world.objects()) == 1
+    world.sync(query=NEW)
+    world.no_leftovers()

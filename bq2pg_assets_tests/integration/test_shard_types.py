@@ -19,9 +19,10 @@ from psycopg import sql
 from bq2pg_assets.config.table import TableConfig
 from bq2pg_assets.engine import postgres_sql
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.copy_sink import CopySink
 from bq2pg_assets.engine.encode import Encoder
 from bq2pg_assets.engine.model import Column, NulBytes, SourceField, TargetName
-from bq2pg_assets.engine.postgres import CopySink, PostgresTarget
+from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.typemap import RULES, TypeRule, map_columns
 from bq2pg_assets_tests.blobs import fetched, parquet
 from bq2pg_assets_tests.cases.types import TYPES, Type

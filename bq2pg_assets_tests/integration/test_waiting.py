@@ -16,10 +16,11 @@ import pytest
 import stamina
 
 from bq2pg_assets.engine.cancel import CancelToken
+from bq2pg_assets.engine.connecting import CONNECTING
 from bq2pg_assets.engine.connections import ConnectionLimit
 from bq2pg_assets.engine.errors import CancelledError, LockedError, TargetError
 from bq2pg_assets.engine.model import Outcome, RunOptions
-from bq2pg_assets.engine.postgres import CONNECTING, PostgresTarget
+from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets_tests.integration.helpers import (
     Gate,
     World,
@@ -149,15 +150,15 @@ def test_dropping_the_staging_table_gives_way_to_who_holds_it(
 ) -> None:
     """Without a limit the run would never end, nor let go of its table."""
     world.sync(query=QUERY)
-    gate = Gate("verify")
-    with background(lambda: world.sync(query=QUERY, report=gate)) as run:
+    gate, how = Gate("verify"), {"query": QUERY, "replace_strategy": "truncate"}
+    with background(lambda: world.sync(**how, report=gate)) as run:
         gate.wait()
         [stage] = world.stages()
         with locking(world.dsn, f'LOCK TABLE bq2pg."{stage}" IN ACCESS SHARE MODE'):
             gate.open()
             assert run.result(timeout=30).outcome is Outcome.LOADED
     assert "could not drop staging table" in caplog.text
-    world.sync(query=QUERY)
+    world.sync(**how)
     assert world.stages() == []
 
 

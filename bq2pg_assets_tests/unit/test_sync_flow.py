@@ -17,7 +17,8 @@ from bq2pg_assets_tests.unit.world import NEW, OLD, World
 
 PLAN = [
     *["target.lock", "session.describe", "session.dead_attempt"],
-    *["source.describe", "source.probe", "session.drop_leftovers", "session.record_plan"],
+    *["source.describe", "source.probe", "session.drop_leftovers", "session.left_exports"],
+    "session.record_plan",
 ]
 COPY = ["shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.piece", "sink.copied"]
 UNTIL_PUBLISHED = [
@@ -29,6 +30,7 @@ UNTIL_PUBLISHED = [
 ]
 AFTERWARDS = [
     *["committed", "session.analyze", "session.drop_stage", "shards.delete"],
+    "session.forget_prefix",
     *["session.row_estimate", "session.finish"],
 ]
 STEPS = list(dict.fromkeys(UNTIL_PUBLISHED))

@@ -11,11 +11,13 @@ import pytest
 
 from bq2pg_assets.engine.bigquery import BigQuerySource
 from bq2pg_assets.engine.checks import verify_counts
+from bq2pg_assets.engine.copy_sink import CopySink
 from bq2pg_assets.engine.errors import VerifyError
 from bq2pg_assets.engine.meter import Copied
 from bq2pg_assets.engine.model import Export, Window
 from bq2pg_assets.engine.parquet import FetchedShard, OpenParquet, ShardPart
-from bq2pg_assets.engine.postgres import CopySink, PostgresTarget, TargetSession
+from bq2pg_assets.engine.postgres import PostgresTarget
+from bq2pg_assets.engine.session import TargetSession
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets_tests.fakes import (
     FakeParquet,

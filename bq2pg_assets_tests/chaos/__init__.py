@@ -1,0 +1,1 @@
+"""Faults at every step of every mode, and what is left of them after the next run."""
