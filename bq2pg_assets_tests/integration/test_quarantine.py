@@ -22,17 +22,18 @@ from bq2pg_assets.engine.quarantine_sql import replay as statements
 from bq2pg_assets.engine.results import Replayed
 from bq2pg_assets.engine.row_json import row_text
 from bq2pg_assets.engine.typemap import map_columns
-from bq2pg_assets_tests.cases.types import TYPES, Type
+from bq2pg_assets_tests.cases.types import Type
 from bq2pg_assets_tests.integration.helpers import World, locking, until, waiting
 from bq2pg_assets_tests.integration.test_shard_types import (
-    TABLE as CONFIG,
-)
-from bq2pg_assets_tests.integration.test_shard_types import (
+    FORMS,
     Form,
     carry,
     connected,
     fields_of,
     shard_of,
+)
+from bq2pg_assets_tests.integration.test_shard_types import (
+    TABLE as CONFIG,
 )
 from bq2pg_assets_tests.unit.plans import a_plan
 
@@ -214,8 +215,7 @@ def test_a_target_that_is_being_loaded_is_not_replayed_into(held: World) -> None
 # -- exactly as it was -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["bare", "text"])
-@pytest.mark.parametrize("kind", TYPES, ids=str)
+@pytest.mark.parametrize(("kind", "form"), FORMS, ids=str)
 def test_every_golden_value_of_a_shard_is_written_as_copy_writes_it(
     kind: Type, form: Form, postgres_dsn: str
 ) -> None:
