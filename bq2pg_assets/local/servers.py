@@ -100,21 +100,25 @@ def start_bigquery(place: Place, *, port: int, grpc_port: int, storage_url: str)
     return Part(BIGQUERY, started, port, f"http://127.0.0.1:{port}", notes)
 
 
-def start_postgres(place: Place, *, port: int) -> Part:
-    """A PostgreSQL server with one database, `bq2pg`; runs as `nobody` when the caller is root."""
+def start_postgres(place: Place, *, port: int, settings: Mapping[str, str] | None = None) -> Part:
+    """A PostgreSQL server with one database, `bq2pg`; runs as `nobody` when the caller is root.
+
+    `settings` win over the stack's own.
+    """
     home, data, user = _postgres_places(place)
     variables = {"LC_ALL": "C.UTF-8", "HOME": str(data)}
     if not (data / "PG_VERSION").exists():
         _initdb(home, data, variables=variables, user=user)
     _forget_dead_postmaster(data)
-    settings = {
+    chosen = {
         "unix_socket_directories": "",  # TCP only: a socket's path has a limit of 107 bytes
         "fsync": "off",  # outlives a killed process, not a power cut; twice as fast to load
         "max_connections": "200",
+        **(settings or {}),
     }
     command: list[str | Path] = [home / "bin/postgres", "-D", data, "-h", "127.0.0.1"]
     command += ["-p", str(port)]
-    command += [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    command += [word for key, value in chosen.items() for word in ("-c", f"{key}={value}")]
     log = place.log(POSTGRES)
     started = processes.start(command, log=log, variables=variables, user=user)
     url = f"postgresql://postgres@127.0.0.1:{port}/{DATABASE}"

@@ -1,0 +1,33 @@
+"""Sling: its program on the local Parquet files.
+
+Runs in the environment `sling`, without bq2pg; the Python package only fetches the program.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main() -> None:
+    job: dict[str, Any] = json.load(sys.stdin)
+    (program,) = Path(sys.prefix).glob("lib/python3.*/site-packages/sling_*/bin/sling-*")
+    folder = Path(job["files"][0]).parent
+    command = [str(program), "run", "--src-stream", f"file://{folder}/"]
+    command += ["--src-options", '{"format": "parquet"}']
+    command += ["--tgt-conn", "BENCH", "--tgt-object", job["into"], "--mode", "full-refresh"]
+    environment = {
+        **os.environ,
+        "BENCH": f"{job['url']}?sslmode=disable",
+        "SLING_DISABLE_TELEMETRY": "true",
+    }
+    start = time.monotonic()
+    subprocess.run(command, check=True, stdout=sys.stderr, env=environment)
+    print(json.dumps({"seconds": time.monotonic() - start}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""docs/benchmarks.md from the results. Pure.
+
+Belongs here: the page's words and tables. Does not: measuring, the chart (chart.py).
+"""
+
+from collections.abc import Iterator
+
+from bq2pg_assets_tests.bench.contest import Row
+from bq2pg_assets_tests.bench.results import EntryResult, Results, RowResult, Verdict, verdicts
+from bq2pg_assets_tests.bench.rows import ROWS
+
+HEAD = """# Benchmarks
+
+Written by `make bench`. Each contestant is a process of its own; they take turns on the same data,
+and each turn begins on a fresh database after a checkpoint. Figures are medians of {rounds}
+rounds on one machine, {taken}: read the ratios, not the seconds.
+
+- **bq2pg** reads Parquet shards from the local object store, as from Cloud Storage. Its clock runs
+  from the first byte read to the commit: staging, verification, publishing and the cursor are in.
+- **psql** copies local files that lie ready in PostgreSQL's own formats, without staging or
+  checks: the limit of what any program can reach.
+- **Other programs** read the same shards as local files. Their clocks start after their imports.
+- Every turn ends with a count of the target's rows; a contestant that lost some has no result.
+- Memory over idle is the peak of bq2pg's process less what it held before the sync.
+"""
+QUICK = """
+> A quick run: few rows and one round. It shows that everything runs, not how fast.
+"""
+
+
+def page(found: Results) -> str:
+    """The whole page."""
+    known = {row.name: row for row in ROWS}
+    pairs = [(known[result.name], result) for result in found.rows]
+    rounds = max((result.rounds for result in found.rows), default=0)
+    parts = [HEAD.format(rounds=rounds, taken=found.taken)]
+    parts += [QUICK] if found.quick else ["\n![Seconds of each contestant](benchmarks.svg)\n"]
+    parts.append(reach_table(pairs))
+    parts += [row_section(row, result, quick=found.quick) for row, result in pairs]
+    parts.append(_facts("Machine", found.machine))
+    parts.append(_facts("Versions", found.versions))
+    parts.append(_facts("PostgreSQL's settings", found.settings))
+    parts.append(AGAIN)
+    return "\n".join(parts)
+
+
+AGAIN = """## Again
+
+```sh
+make bench        # all of it: an hour and 40 GB of disk below .local/bench
+make bench-quick  # few rows, to see that everything runs
+```
+
+One row: `.venv/bin/python -m bq2pg_assets_tests.bench --only lineitem-2`. The rows are data in
+`bq2pg_assets_tests/bench/rows.py`. The other programs are installed into environments of their own
+below `.local/bench/envs`, from the pins in `bq2pg_assets_tests/bench/environments`.
+"""
+
+
+def reach_table(pairs: list[tuple[Row, RowResult]]) -> str:
+    """What was to be reached, and what was."""
+    lines = [
+        "## Reach\n",
+        "| data | figure | against | reach | measured | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row, result in pairs:
+        lines += [_reach_line(row, result, verdict) for verdict in verdicts(row, result)]
+    return "\n".join([*lines, ""])
+
+
+def row_section(row: Row, result: RowResult, *, quick: bool) -> str:
+    """The figures of each entry of a row."""
+    lines = [f"## {row.title}\n", *_sizes(row, result, quick=quick)]
+    lines += ["| contestant | seconds (least–most) | peak MB | MB over idle |", "|---|---|---|---|"]
+    lines += [_entry_line(row, entry) for entry in result.entries]
+    errors = [
+        f"\n{e.title} did not run here: `{_code(e.error)}`" for e in result.entries if e.error
+    ]
+    return "\n".join([*lines, *errors, ""])
+
+
+def _reach_line(row: Row, result: RowResult, verdict: Verdict) -> str:
+    reach = verdict.reach
+    against = result.entry(reach.against).title if reach.against else ""
+    title = f"{row.title}, {reach.of}" if reach.of else row.title
+    measured = "–" if verdict.value is None else reach.told(verdict.value)
+    word = {True: "met", False: "**not met**", None: "not run"}[verdict.met]
+    figure = {"seconds": "time", "seconds_each": "time"}.get(reach.figure, "memory")
+    figure = "reads" if reach.figure == "scanned_rows" else figure
+    return f"| {title} | {figure} | {against} | {reach.text} | {measured} | {word} |"
+
+
+def _sizes(row: Row, result: RowResult, *, quick: bool) -> Iterator[str]:
+    sizes = {f"{e.rows:,}" for e in result.entries}
+    kind = "tables" if row.data == "small" else "rows"
+    based = f", into {row.base_quick if quick else row.base_size:,} rows" if row.base else ""
+    yield f"{' and '.join(sorted(sizes, key=len))} {kind} of `{row.data}`{based}; {result.rounds} rounds.\n"
+
+
+def _entry_line(row: Row, entry: EntryResult) -> str:
+    title = entry.title if row.entry(entry.label).contestant.title != entry.label else entry.label
+    name = row.entry(entry.label).name
+    cells = [f"{title} ({name})" if name else title]
+    seconds = entry.figures.get("seconds", ())
+    middle = entry.median("seconds")
+    cells.append("–" if middle is None else f"{middle:.2f} ({min(seconds):.2f}–{max(seconds):.2f})")
+    for figure in ("peak_mb", "extra_mb"):
+        value = entry.median(figure)
+        cells.append("–" if value is None else f"{value:.0f}")
+    return f"| {' | '.join(cells)} |"
+
+
+def _facts(title: str, facts: object) -> str:
+    lines = [f"| {name} | {value} |" for name, value in dict(facts).items()]  # type: ignore[call-overload]
+    return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""])
+
+
+def _code(text: str | None) -> str:
+    return (text or "").replace("`", "'")
