@@ -32,7 +32,7 @@ class Contestant:
     title: str
     module: str
     environment: str | None = None
-    ready: Literal["binary", "csv", "text"] | None = None
+    ready: Literal["binary", "csv", "text", "arrow"] | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     into: str = "bench.t"
     creates: bool = True

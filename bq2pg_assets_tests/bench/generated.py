@@ -17,9 +17,12 @@ from bq2pg_assets.engine.model import SourceField
 MICROS = pa.timestamp("us")  # BigQuery writes DATETIME and TIMESTAMP alike
 DAY = 86_400 * 10**6
 WORDS = np.array(
-    "a method for the production of an apparatus comprising at least one semiconductor layer "
-    "wherein said device is arranged between two electrodes and a polymer film having high "
-    "thermal resistance under pressure with control unit signal processing network".split()
+    [
+        *("method", "for", "the", "production", "of", "an", "apparatus", "comprising", "at"),
+        *("least", "one", "semiconductor", "layer", "wherein", "said", "device", "is", "arranged"),
+        *("between", "two", "electrodes", "and", "polymer", "film", "having", "high", "thermal"),
+        *("resistance", "under", "pressure", "with", "control", "unit", "signal", "processing"),
+    ]
 )
 COUNTRIES = np.array(["US", "EP", "JP", "CN", "KR", "DE", "WO"])
 

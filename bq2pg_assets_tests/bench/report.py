@@ -27,6 +27,8 @@ QUICK = """
 > A quick run: few rows and one round. It shows that everything runs, not how fast.
 """
 
+NONE = "-"
+
 
 def page(found: Results) -> str:
     """The whole page."""
@@ -72,7 +74,10 @@ def reach_table(pairs: list[tuple[Row, RowResult]]) -> str:
 def row_section(row: Row, result: RowResult, *, quick: bool) -> str:
     """The figures of each entry of a row."""
     lines = [f"## {row.title}\n", *_sizes(row, result, quick=quick)]
-    lines += ["| contestant | seconds (least–most) | peak MB | MB over idle |", "|---|---|---|---|"]
+    lines += [
+        "| contestant | seconds (least to most) | peak MB | MB over idle |",
+        "|---|---|---|---|",
+    ]
     lines += [_entry_line(row, entry) for entry in result.entries]
     errors = [
         f"\n{e.title} did not run here: `{_code(e.error)}`" for e in result.entries if e.error
@@ -84,7 +89,7 @@ def _reach_line(row: Row, result: RowResult, verdict: Verdict) -> str:
     reach = verdict.reach
     against = result.entry(reach.against).title if reach.against else ""
     title = f"{row.title}, {reach.of}" if reach.of else row.title
-    measured = "–" if verdict.value is None else reach.told(verdict.value)
+    measured = NONE if verdict.value is None else reach.told(verdict.value)
     word = {True: "met", False: "**not met**", None: "not run"}[verdict.met]
     figure = {"seconds": "time", "seconds_each": "time"}.get(reach.figure, "memory")
     figure = "reads" if reach.figure == "scanned_rows" else figure
@@ -95,7 +100,9 @@ def _sizes(row: Row, result: RowResult, *, quick: bool) -> Iterator[str]:
     sizes = {f"{e.rows:,}" for e in result.entries}
     kind = "tables" if row.data == "small" else "rows"
     based = f", into {row.base_quick if quick else row.base_size:,} rows" if row.base else ""
-    yield f"{' and '.join(sorted(sizes, key=len))} {kind} of `{row.data}`{based}; {result.rounds} rounds.\n"
+    counts = " and ".join(sorted(sizes, key=len))
+    rounds = f"{result.rounds} round{'s' if result.rounds > 1 else ''}"
+    yield f"{counts} {kind} of `{row.data}`{based}; {rounds}.\n"
 
 
 def _entry_line(row: Row, entry: EntryResult) -> str:
@@ -104,10 +111,12 @@ def _entry_line(row: Row, entry: EntryResult) -> str:
     cells = [f"{title} ({name})" if name else title]
     seconds = entry.figures.get("seconds", ())
     middle = entry.median("seconds")
-    cells.append("–" if middle is None else f"{middle:.2f} ({min(seconds):.2f}–{max(seconds):.2f})")
+    cells.append(
+        NONE if middle is None else f"{middle:.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
+    )
     for figure in ("peak_mb", "extra_mb"):
         value = entry.median(figure)
-        cells.append("–" if value is None else f"{value:.0f}")
+        cells.append(NONE if value is None else f"{value:.0f}")
     return f"| {' | '.join(cells)} |"
 
 

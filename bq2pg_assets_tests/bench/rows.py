@@ -39,8 +39,8 @@ def _connections(count: int) -> str:
 
 DLT = Contestant("dlt-parquet", "dlt, Parquet through ADBC", "dlt_parquet", "dlt")
 DLT_DEFAULTS = Contestant("dlt-defaults", "dlt, its defaults", "dlt_defaults", "dlt")
-SLING = Contestant("sling", "Sling, Parquet", "sling", "sling")
-INGESTR = Contestant("ingestr", "ingestr, Parquet", "ingestr", "ingestr")
+SLING = Contestant("sling", "Sling, CSV", "sling", "sling", ready="csv")
+INGESTR = Contestant("ingestr", "ingestr, Arrow file", "ingestr", "ingestr", ready="arrow")
 PANDAS = Contestant("pandas", "pandas to_sql", "pandas_to_sql", "frames")
 EXECUTEMANY = Contestant(
     "executemany", "psycopg executemany", "executemany", "frames", creates=False
@@ -93,7 +93,7 @@ ROWS: tuple[Row, ...] = (
         "TPC-H lineitem, what is usually written first",
         "lineitem",
         500_000,
-        20_000,
+        10_000,
         (Entry(ours(2)), Entry(PANDAS), Entry(DLT_DEFAULTS), Entry(EXECUTEMANY), Entry(NAIVE)),
         tuple(
             Reach("seconds", 1 / 25, name)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 from psycopg import sql
 
 from bq2pg_assets.config.table import TableConfig, parse_target
@@ -64,16 +66,16 @@ class Stock:
         return Stocked(data, size, tuple(files), counted(files))
 
     def ready(self, stocked: Stocked, form: str) -> list[Path]:
-        """As many files for psql as there are shards, written by PostgreSQL."""
+        """The rows in another form: one Arrow file, or as many of PostgreSQL's as shards."""
         folder = self.folder / "ready" / f"{stocked.data}-{stocked.size}" / form
         if not folder.exists():
             made = folder.with_name(f"{form}.new")
             shutil.rmtree(made, ignore_errors=True)
             made.mkdir(parents=True)
-            dsn = self._servers.create("bench_ready", template="bench_empty")
-            self.load(dsn, stocked, ours(2))
-            self._write(dsn, made, parts=len(stocked.files), form=form)
-            self._servers.drop("bench_ready")
+            if form == "arrow":
+                _write_arrow(stocked.files, made / "0000.arrow")
+            else:
+                self._write_copies(stocked, made, form=form)
             made.rename(folder)
         return sorted(folder.iterdir())
 
@@ -119,7 +121,11 @@ class Stock:
             "options": dict(contestant.options),
         }
 
-    def _write(self, dsn: str, folder: Path, *, parts: int, form: str) -> None:
+    def _write_copies(self, stocked: Stocked, folder: Path, *, form: str) -> None:
+        """By PostgreSQL, from a table that bq2pg loaded."""
+        dsn = self._servers.create("bench_ready", template="bench_empty")
+        self.load(dsn, stocked, ours(2))
+        parts = len(stocked.files)
         with psycopg.connect(dsn) as conn:
             (pages,) = conn.execute(
                 "SELECT pg_relation_size(%s) / current_setting('block_size')::int", [TABLE]
@@ -127,9 +133,18 @@ class Stock:
         for at in range(parts):
             low, high = pages * at // parts, pages * (at + 1) // parts + (at == parts - 1)
             rows = f"SELECT * FROM {TABLE} WHERE ctid >= '({low},0)' AND ctid < '({high},0)'"
-            copy = f"\\copy ({rows}) to '{folder}/{at:04}' (format {FORMS[form]})"
+            copy = f"\\copy ({rows}) to '{folder}/{at:04}.{form}' (format {FORMS[form]})"
             words = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", copy, dsn]
             subprocess.run([str(self._servers.psql), *words], check=True, cwd=ROOT)
+        self._servers.drop("bench_ready")
+
+
+def _write_arrow(files: Sequence[Path], into: Path) -> None:
+    schema = pq.read_schema(files[0])
+    with pa.OSFile(str(into), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for path in files:
+            for batch in pq.ParquetFile(path).iter_batches(64 * 1024):
+                writer.write_batch(batch)
 
 
 def create_table(data: str, into: str) -> str:
@@ -160,6 +175,6 @@ def index_statements(data: str, into: str) -> Sequence[str]:
 
 
 def _url(dsn: str) -> str:
-    """The address as an URL: what other tools take."""
+    """The address as an URL. dlt insists on a password; the server asks for none."""
     parts = psycopg.conninfo.conninfo_to_dict(dsn)
-    return f"postgresql://{parts['user']}@{parts['host']}:{parts['port']}/{parts['dbname']}"
+    return f"postgresql://{parts['user']}:none@{parts['host']}:{parts['port']}/{parts['dbname']}"

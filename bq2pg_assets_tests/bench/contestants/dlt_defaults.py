@@ -12,8 +12,8 @@ from typing import Any
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
-import dlt  # noqa: E402 - its settings come first
-import pyarrow.parquet as pq  # noqa: E402
+import dlt
+import pyarrow.parquet as pq
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
 
     pipeline = dlt.pipeline(
         "bench",
-        destination=dlt.destinations.postgres(job["dsn"]),
+        destination=dlt.destinations.postgres(job["url"]),
         dataset_name=schema,
         pipelines_dir="pipelines",
     )
