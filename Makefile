@@ -4,10 +4,10 @@ PY := .venv/bin/python
 BQ2PG := .venv/bin/bq2pg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sync test fuzz chaos lint types check down reset clean screenshots constraints
+.PHONY: help setup demo sync test fuzz chaos bench bench-quick lint types check down reset clean screenshots constraints
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv with everything; quick when nothing changed
 	@for python in python3 python3.13 python3.12 python3.11 /usr/bin/python3; do \
@@ -28,6 +28,12 @@ fuzz: setup ## 2,000 random tables, value by value
 
 chaos: setup ## every fault with every mode: nothing lost, doubled or left behind
 	$(PY) -m bq2pg_assets_tests.chaos
+
+bench: setup ## bq2pg against psql and other programs; writes docs/benchmarks.md, takes hours
+	$(PY) -m bq2pg_assets_tests.bench
+
+bench-quick: setup ## the same with few rows and one round, under 3 minutes
+	$(PY) -m bq2pg_assets_tests.bench --quick
 
 lint: setup ## ruff and codespell
 	$(PY) -m ruff check .

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from bq2pg_assets_tests.bench import chart, machine, report
+from bq2pg_assets_tests.bench.contest import Scale
 from bq2pg_assets_tests.bench.results import Results
 from bq2pg_assets_tests.bench.rows import ROWS
 from bq2pg_assets_tests.bench.run import Contest
@@ -30,7 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     with running(folder) as servers:
         stock = Stock(folder, servers)
         contest = Contest(
-            stock, servers, quick=asked.quick, rounds=rounds, warm=not asked.quick, say=_say
+            stock,
+            servers,
+            scale=Scale(asked.quick, asked.part),
+            rounds=rounds,
+            warm=not asked.quick,
+            say=_say,
         )
         found = Results(
             taken=machine.today(),
@@ -40,11 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
             settings=SETTINGS,
             rows=tuple(contest.row(row) for row in rows),
         )
-        stock.close()
     (folder / "results.json").write_text(found.to_json(), encoding="utf-8")
     text = report.page(found)
     _say(text)
-    if asked.quick or asked.only:
+    if asked.quick or asked.only or asked.part != 1:
         (folder / "benchmarks.md").write_text(text, encoding="utf-8")
         _say(f"written to {folder}, not to docs/: it was not the whole benchmark")
     else:
@@ -66,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"one of {', '.join(row.name for row in ROWS)}; may be repeated",
     )
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}, quick {QUICK_ROUNDS}")
+    parser.add_argument("--part", type=float, default=1.0, help="of the rows; 0.1 is a tenth")
     parser.add_argument(
         "--folder", default=str(ROOT / ".local" / "bench"), help="where data and servers lie"
     )

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Figure = Literal["seconds", "seconds_each", "peak_mb", "extra_mb", "scanned_rows"]
-# What is measured, in the words of the report.
-FIGURES: dict[Figure, str] = {
-    "seconds": "s",
-    "seconds_each": "s per table",
-    "peak_mb": "MB at the peak",
-    "extra_mb": "MB over idle",
-    "scanned_rows": "rows of the target read by scans",
+# What is measured, and its unit, in the words of the report.
+FIGURES: dict[Figure, tuple[str, str]] = {
+    "seconds": ("time", "s"),
+    "seconds_each": ("time", "s per table"),
+    "peak_mb": ("memory", "MB at the peak"),
+    "extra_mb": ("memory", "MB over idle"),
+    "scanned_rows": ("full scans", "rows of the target"),
 }
 
 
@@ -69,15 +69,15 @@ class Reach:
     def text(self) -> str:
         """The reach in words."""
         if self.against is None:
-            return f"≤ {self.at_most:g} {FIGURES[self.figure]}"
+            return f"≤ {self.at_most:g} {FIGURES[self.figure][1]}"
         if self.at_most < 1:
             return f"≥ {1 / self.at_most:g} × as fast"
-        return f"≤ {self.at_most:g} × its {'time' if self.figure == 'seconds' else 'peak'}"
+        return f"≤ {self.at_most:g} × its {FIGURES[self.figure][0]}"
 
     def told(self, value: float) -> str:
         """What was measured, in the same words."""
         if self.against is None:
-            return f"{value:.3g} {FIGURES[self.figure]}"
+            return f"{value:.3g} {FIGURES[self.figure][1]}"
         return f"{1 / value:.3g} × as fast" if self.at_most < 1 else f"{value:.2f} ×"
 
 
@@ -114,7 +114,23 @@ class Row:
         """The entry of that label; "" is the first."""
         return next((e for e in self.entries if e.label == label), self.entries[0])
 
-    def data_of(self, entry: Entry, *, quick: bool) -> tuple[str, int]:
+    def data_of(self, entry: Entry, scale: "Scale") -> tuple[str, int]:
         """What an entry loads, and how much of it."""
-        size = (entry.quick or self.quick) if quick else (entry.size or self.size)
-        return entry.data or self.data, size
+        full, quick = entry.size or self.size, entry.quick or self.quick
+        return entry.data or self.data, scale.of(full, quick)
+
+    def base_of(self, scale: "Scale") -> tuple[str, int] | None:
+        """What is there before, and how much of it."""
+        return None if self.base is None else (self.base, scale.of(self.base_size, self.base_quick))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of the data is used: all, what a quick run takes, and a `part` of either."""
+
+    quick: bool = False
+    part: float = 1.0
+
+    def of(self, full: int, quick: int) -> int:
+        """The rows that are used of so many."""
+        return max(1, round((quick if self.quick else full) * self.part))

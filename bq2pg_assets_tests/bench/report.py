@@ -3,9 +3,9 @@
 Belongs here: the page's words and tables. Does not: measuring, the chart (chart.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from bq2pg_assets_tests.bench.contest import Row
+from bq2pg_assets_tests.bench.contest import FIGURES, Row
 from bq2pg_assets_tests.bench.results import EntryResult, Results, RowResult, Verdict, verdicts
 from bq2pg_assets_tests.bench.rows import ROWS
 
@@ -38,7 +38,7 @@ def page(found: Results) -> str:
     parts = [HEAD.format(rounds=rounds, taken=found.taken)]
     parts += [QUICK] if found.quick else ["\n![Seconds of each contestant](benchmarks.svg)\n"]
     parts.append(reach_table(pairs))
-    parts += [row_section(row, result, quick=found.quick) for row, result in pairs]
+    parts += [row_section(row, result) for row, result in pairs]
     parts.append(_facts("Machine", found.machine))
     parts.append(_facts("Versions", found.versions))
     parts.append(_facts("PostgreSQL's settings", found.settings))
@@ -71,9 +71,9 @@ def reach_table(pairs: list[tuple[Row, RowResult]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def row_section(row: Row, result: RowResult, *, quick: bool) -> str:
+def row_section(row: Row, result: RowResult) -> str:
     """The figures of each entry of a row."""
-    lines = [f"## {row.title}\n", *_sizes(row, result, quick=quick)]
+    lines = [f"## {row.title}\n", *_sizes(row, result)]
     lines += [
         "| contestant | seconds (least to most) | peak MB | MB over idle |",
         "|---|---|---|---|",
@@ -91,24 +91,22 @@ def _reach_line(row: Row, result: RowResult, verdict: Verdict) -> str:
     title = f"{row.title}, {reach.of}" if reach.of else row.title
     measured = NONE if verdict.value is None else reach.told(verdict.value)
     word = {True: "met", False: "**not met**", None: "not run"}[verdict.met]
-    figure = {"seconds": "time", "seconds_each": "time"}.get(reach.figure, "memory")
-    figure = "reads" if reach.figure == "scanned_rows" else figure
+    figure = FIGURES[reach.figure][0]
     return f"| {title} | {figure} | {against} | {reach.text} | {measured} | {word} |"
 
 
-def _sizes(row: Row, result: RowResult, *, quick: bool) -> Iterator[str]:
+def _sizes(row: Row, result: RowResult) -> Iterator[str]:
     sizes = {f"{e.rows:,}" for e in result.entries}
     kind = "tables" if row.data == "small" else "rows"
-    based = f", into {row.base_quick if quick else row.base_size:,} rows" if row.base else ""
+    based = f", into {result.base:,} rows" if result.base else ""
     counts = " and ".join(sorted(sizes, key=len))
     rounds = f"{result.rounds} round{'s' if result.rounds > 1 else ''}"
     yield f"{counts} {kind} of `{row.data}`{based}; {rounds}.\n"
 
 
 def _entry_line(row: Row, entry: EntryResult) -> str:
-    title = entry.title if row.entry(entry.label).contestant.title != entry.label else entry.label
     name = row.entry(entry.label).name
-    cells = [f"{title} ({name})" if name else title]
+    cells = [f"{entry.title} ({name})" if name else entry.title]
     seconds = entry.figures.get("seconds", ())
     middle = entry.median("seconds")
     cells.append(
@@ -120,8 +118,8 @@ def _entry_line(row: Row, entry: EntryResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _facts(title: str, facts: object) -> str:
-    lines = [f"| {name} | {value} |" for name, value in dict(facts).items()]  # type: ignore[call-overload]
+def _facts(title: str, facts: Mapping[str, str]) -> str:
+    lines = [f"| {name} | {value} |" for name, value in facts.items()]
     return "\n".join([f"## {title}\n", "| | |", "|---|---|", *lines, ""])
 
 

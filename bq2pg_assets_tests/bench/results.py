@@ -32,10 +32,11 @@ class EntryResult:
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """What the entries of a row did."""
+    """What the entries of a row did; `base` rows were there before."""
 
     name: str
     rounds: int
+    base: int
     entries: tuple[EntryResult, ...]
 
     def entry(self, label: str) -> EntryResult:

@@ -47,8 +47,12 @@ EXECUTEMANY = Contestant(
 )
 NAIVE = Contestant("naive", "batches of 10,000 rows, SQLAlchemy", "naive", "frames", creates=False)
 BY_HAND = psql("binary", 2, into="bench.fresh", options={"connections": 2, "indexes": True})
-ONE_RUN = Contestant("one-run", "one Dagster run", "dagster_tables", options={"way": "one run"})
-QUEUE = Contestant("queue", "one run per table", "dagster_tables", options={"way": "queue"})
+ONE_RUN = Contestant(
+    "one-run", "one Dagster run", "dagster_tables", options={"way": "one run"}, into="bench.t1"
+)
+QUEUE = Contestant(
+    "queue", "one run per table", "dagster_tables", options={"way": "queue"}, into="bench.t1"
+)
 
 SMALL_MEMORY = Reach("extra_mb", 128)
 LINEITEM: dict[str, Any] = {"data": "lineitem", "size": 6 * MILLION, "quick": 300_000}

@@ -15,7 +15,7 @@ from psycopg import sql
 from bq2pg_assets.config.table import parse_target
 from bq2pg_assets.engine.postgres_sql import identifier
 from bq2pg_assets_tests.bench import peers
-from bq2pg_assets_tests.bench.contest import Contestant, Entry, Row
+from bq2pg_assets_tests.bench.contest import Contestant, Entry, Row, Scale
 from bq2pg_assets_tests.bench.results import EntryResult, RowResult
 from bq2pg_assets_tests.bench.server import Servers
 from bq2pg_assets_tests.bench.stock import TABLE, Stock, Stocked, create_table
@@ -29,10 +29,10 @@ class Contest:
     """Runs rows; `rounds` counted turns for each entry, after one that warms up where `warm`."""
 
     def __init__(
-        self, stock: Stock, servers: Servers, *, quick: bool, rounds: int, warm: bool, say: Say
+        self, stock: Stock, servers: Servers, *, scale: Scale, rounds: int, warm: bool, say: Say
     ) -> None:
         self._stock, self._servers, self._say = stock, servers, say
-        self._quick, self._rounds, self._warm = quick, rounds, warm
+        self._scale, self._rounds, self._warm = scale, rounds, warm
 
     def row(self, row: Row) -> RowResult:
         """All rounds of a row; every second one in the other direction."""
@@ -57,11 +57,12 @@ class Contest:
         return RowResult(
             row.name,
             rounds,
+            (row.base_of(self._scale) or ("", 0))[1],
             tuple(
                 EntryResult(
                     e.label,
                     e.contestant.title,
-                    row.data_of(e, quick=self._quick)[1],
+                    row.data_of(e, self._scale)[1],
                     _by_figure(found[e.label]),
                     errors.get(e.label),
                 )
@@ -72,10 +73,10 @@ class Contest:
     def _turn(self, row: Row, entry: Entry) -> dict[str, float]:
         contestant = entry.contestant
         command = self._command(contestant)
-        stocked = self._stock.get(*row.data_of(entry, quick=self._quick))
+        stocked = self._stock.get(*row.data_of(entry, self._scale))
         base, template = None, "bench_empty"
-        if row.base:
-            base = self._stock.get(row.base, row.base_quick if self._quick else row.base_size)
+        if before := row.base_of(self._scale):
+            base = self._stock.get(*before)
             template = self._stock.base(base)
         job = self._stock.job(self._servers.database("bench_turn"), stocked, contestant)
         dsn = self._servers.create("bench_turn", template=template)

@@ -3,6 +3,7 @@
 Belongs here: their settings, databases made from templates. Does not: what is loaded.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Servers:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Servers]:
-    """Start both below `folder`; their data stays, for the uploaded shards. Stopped at the end."""
+    """Start both below `folder`. Stopped at the end; the uploaded shards stay, no database does."""
     environment = ensure_environment(emulators_dir(folder.parent), report=print)
     place = servers.Place(folder / "server", environment)
     started: list[servers.Part] = []
@@ -95,3 +96,6 @@ def running(folder: Path) -> Iterator[Servers]:
     finally:
         for part in reversed(started):
             servers.stop_part(part)
+            if part.name == servers.POSTGRES:
+                shutil.rmtree(part.notes["data"])
+        shutil.rmtree(servers.fallback_folder(place.local_dir), ignore_errors=True)

@@ -46,9 +46,7 @@ class Stock:
 
     def __init__(self, folder: Path, servers: Servers) -> None:
         self.folder, self._servers = folder, servers
-        self._bases: dict[str, str] = {}
-        with psycopg.connect(servers.dsn, autocommit=True) as conn:
-            conn.execute("DROP DATABASE IF EXISTS bench_empty")
+        self._bases: set[str] = set()
         with psycopg.connect(servers.create("bench_empty"), autocommit=True) as conn:
             conn.execute(f"CREATE SCHEMA {SCHEMA}")
 
@@ -89,13 +87,8 @@ class Stock:
                 for statement in index_statements(stocked.data, TABLE):
                     conn.execute(cast(LiteralString, statement))
                 conn.execute(f"VACUUM (ANALYZE) {TABLE}")
-            self._bases[name] = dsn
+            self._bases.add(name)
         return name
-
-    def close(self) -> None:
-        """Forget the databases."""
-        for name in ("bench_empty", "bench_ready", *self._bases):
-            self._servers.drop(name)
 
     def load(self, dsn: str, stocked: Stocked, contestant: Contestant) -> None:
         """By bq2pg, without a clock that counts."""

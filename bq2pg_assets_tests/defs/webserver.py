@@ -128,12 +128,14 @@ class DagsterPage:
 
 
 @contextlib.contextmanager
-def dagster_dev(folder: Path, variables: Mapping[str, str]) -> Iterator[DagsterPage]:
+def dagster_dev(
+    folder: Path, variables: Mapping[str, str], *, workspace: Path = ROOT / "workspace.yaml"
+) -> Iterator[DagsterPage]:
     """`dagster dev` in `folder`, which is DAGSTER_HOME with the project's dagster.yaml."""
     folder.mkdir()
     shutil.copy(ROOT / "dagster.yaml", folder)
     log, port = folder / "dev.log", _free_port()
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(ROOT / "workspace.yaml")]
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "-h", "127.0.0.1", "-p", str(port)],

@@ -1,6 +1,6 @@
-"""Sling: its program on local CSV files. For Parquet it fetches DuckDB when first used, and is slower.
+"""Sling: its program on local CSV files; for Parquet it fetches DuckDB from GitHub, and is slower.
 
-Runs in the environment `sling`, without bq2pg; the Python package only fetches the program.
+Runs in the environment `sling`, without bq2pg.
 """
 
 import json
