@@ -87,7 +87,7 @@ def row_section(row: Row, result: RowResult) -> str:
 
 def _reach_line(row: Row, result: RowResult, verdict: Verdict) -> str:
     reach = verdict.reach
-    against = result.entry(reach.against).title if reach.against else ""
+    against = _named(row, result.entry(reach.against)) if reach.against else ""
     title = f"{row.title}, {reach.of}" if reach.of else row.title
     measured = NONE if verdict.value is None else reach.told(verdict.value)
     word = {True: "met", False: "**not met**", None: "not run"}[verdict.met]
@@ -105,8 +105,7 @@ def _sizes(row: Row, result: RowResult) -> Iterator[str]:
 
 
 def _entry_line(row: Row, entry: EntryResult) -> str:
-    name = row.entry(entry.label).name
-    cells = [f"{entry.title} ({name})" if name else entry.title]
+    cells = [_named(row, entry)]
     seconds = entry.figures.get("seconds", ())
     middle = entry.median("seconds")
     cells.append(
@@ -116,6 +115,11 @@ def _entry_line(row: Row, entry: EntryResult) -> str:
         value = entry.median(figure)
         cells.append(NONE if value is None else f"{value:.0f}")
     return f"| {' | '.join(cells)} |"
+
+
+def _named(row: Row, entry: EntryResult) -> str:
+    name = row.entry(entry.label).name
+    return f"{entry.title} ({name})" if name else entry.title
 
 
 def _facts(title: str, facts: Mapping[str, str]) -> str:

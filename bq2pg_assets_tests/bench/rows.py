@@ -55,6 +55,7 @@ QUEUE = Contestant(
 )
 
 SMALL_MEMORY = Reach("extra_mb", 128)
+NO_FULL_SCAN = Reach("scanned_rows", 100)  # whether there is any row is looked at
 LINEITEM: dict[str, Any] = {"data": "lineitem", "size": 6 * MILLION, "quick": 300_000}
 ON_LINEITEM: dict[str, Any] = {
     "base": "lineitem",
@@ -153,7 +154,7 @@ ROWS: tuple[Row, ...] = (
         10_000,
         10_000,
         (Entry(ours(2, mode="append")), Entry(psql("binary", 1))),
-        (Reach("seconds", 2.0, "psql-binary-1"), Reach("scanned_rows", 0)),
+        (Reach("seconds", 2.0, "psql-binary-1"), NO_FULL_SCAN),
         **ON_LINEITEM,
     ),
     Row(
@@ -166,7 +167,7 @@ ROWS: tuple[Row, ...] = (
             Entry(ours(2, mode="merge")),
             Entry(psql("binary", 1), data="lineitem_new"),
         ),
-        (Reach("seconds", 2.0, "psql-binary-1"), Reach("scanned_rows", 0)),
+        (Reach("seconds", 2.0, "psql-binary-1"), NO_FULL_SCAN),
         **ON_LINEITEM,
     ),
     Row(

@@ -74,10 +74,10 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 class _Watch:
-    """Adds up, again and again, what the processes of a session hold."""
+    """Adds up, again and again, what a process and all that descend from it hold."""
 
-    def __init__(self, session: int) -> None:
-        self._session, self.peak = session, 0
+    def __init__(self, root: int) -> None:
+        self._root, self.peak = root, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -91,17 +91,25 @@ class _Watch:
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            self.peak = max(self.peak, _resident(self._session))
+            self.peak = max(self.peak, resident(self._root))
 
 
-def _resident(session: int) -> int:
-    """Bytes in memory of the processes of a session; shared pages count for each."""
-    total, page = 0, os.sysconf("SC_PAGE_SIZE")
+def resident(root: int) -> int:
+    """Bytes in memory of a process and its descendants; shared pages count for each."""
+    pages: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
+            # The name in field 2 may hold spaces and brackets: fields count from the last one.
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:  # it has just ended
             continue
-        if int(fields[3]) == session:
-            total += int(fields[21]) * page
-    return total
+        pid = int(stat.parent.name)
+        pages[pid] = int(fields[21])
+        children.setdefault(int(fields[1]), []).append(pid)
+    total, left = 0, [root]
+    while left:
+        pid = left.pop()
+        total += pages.get(pid, 0)
+        left += children.get(pid, [])
+    return total * os.sysconf("SC_PAGE_SIZE")

@@ -30,6 +30,7 @@ def main() -> None:
             "BQ2PG_GCS_BUCKET": BUCKET,
             "BQ2PG_TABLES": str(Path(folder) / "tables"),
             "STORAGE_EMULATOR_HOST": job["storage"],
+            "BIGQUERY_EMULATOR_HOST": job["storage"],  # never asked: the source is ready
             "BENCH_SIZE": str(job["size"]),
             "BENCH_ROWS": str(job["rows"]),
         }
