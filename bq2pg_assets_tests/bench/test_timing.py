@@ -1,4 +1,4 @@
-"""Promises: a contestant's figures are its own, its memory that of all it starts, its failure told."""
+"""Promises: figures are the contestant's own, memory that of all it starts, a failure is told."""
 
 import os
 import subprocess
@@ -18,14 +18,21 @@ def python(code: str) -> list[str]:
 
 def test_the_last_line_that_a_contestant_prints_is_its_figures(tmp_path: Path) -> None:
     code = "import json, sys; print('noise'); print(json.dumps({'seconds': json.load(sys.stdin)}))"
-    found = timed(python(code), 2, home=tmp_path)  # type: ignore[arg-type]
+    found = timed(python(code), 2, home=tmp_path / "home")  # type: ignore[arg-type]
     assert found["seconds"] == 2
     assert set(found) == {"seconds", "peak_mb"}
 
 
+def test_each_turn_begins_in_an_empty_folder(tmp_path: Path) -> None:
+    code = "import json, os; seconds = len(os.listdir()); open('left', 'w').close(); "
+    code += "print(json.dumps({'seconds': seconds}))"
+    turns = [timed(python(code), {}, home=tmp_path / "home") for _ in range(2)]
+    assert [turn["seconds"] for turn in turns] == [0, 0]
+
+
 def test_what_a_failed_contestant_said_is_its_error(tmp_path: Path) -> None:
     with pytest.raises(ContestantError, match="no such table"):
-        timed(python("import sys; sys.exit('no such table')"), {}, home=tmp_path)
+        timed(python("import sys; sys.exit('no such table')"), {}, home=tmp_path / "home")
 
 
 def test_the_memory_of_a_process_that_another_one_started_counts() -> None:

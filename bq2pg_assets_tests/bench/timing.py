@@ -9,6 +9,7 @@ as its last line. It runs its clock itself, after its imports, so that no one pa
 
 import json
 import os
+import shutil
 import signal
 import statistics
 import subprocess
@@ -31,9 +32,11 @@ class ContestantError(Exception):
 def timed(command: Sequence[str], job: Mapping[str, Any], *, home: Path) -> dict[str, float]:
     """Run it; its figures, with `peak_mb`, the most its processes held together.
 
+    It runs in `home`, an empty folder each time: dlt would go on with what an earlier turn left.
     Raises ContestantError when it fails.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
     child = subprocess.Popen(
         list(command),
         stdin=subprocess.PIPE,
