@@ -41,11 +41,12 @@ def main(results: Path, into: Path) -> None:
         names, seconds = [b[0] for b in bars], [b[1] for b in bars]
         colours = [OURS if name.startswith("bq2pg") else OTHERS for name in names]
         drawn = axis.barh(names, seconds, color=colours)
-        axis.bar_label(drawn, [f"{s:.2f} s" for s in seconds], padding=4, fontsize=8)
-        axis.set_title(row["name"], loc="left", fontsize=9)
+        axis.bar_label(drawn, [f"{s:.2f}" for s in seconds], padding=4, fontsize=8)
+        axis.set_title(row["title"], loc="left", fontsize=9)
         axis.margins(x=0.12)
         axis.tick_params(labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
+    axes[-1, 0].set_xlabel("seconds, less is better", fontsize=8)
     figure.tight_layout()
     figure.savefig(into / "benchmarks.svg", metadata={"Date": None})
     figure.savefig(into / "benchmarks.png", dpi=150)

@@ -35,6 +35,7 @@ class RowResult:
     """What the entries of a row did; `base` rows were there before."""
 
     name: str
+    title: str
     rounds: int
     base: int
     entries: tuple[EntryResult, ...]

@@ -56,6 +56,7 @@ class Contest:
                     found[entry.label].append(figures)
         return RowResult(
             row.name,
+            row.title,
             rounds,
             (row.base_of(self._scale) or ("", 0))[1],
             tuple(

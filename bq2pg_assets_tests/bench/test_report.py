@@ -21,6 +21,7 @@ ROW = Row(
 )
 RESULT = RowResult(
     "lineitem-2",
+    "A row",
     3,
     0,
     (
