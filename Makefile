@@ -29,7 +29,7 @@ fuzz: setup ## 2,000 random tables, value by value
 chaos: setup ## every fault with every mode: nothing lost, doubled or left behind
 	$(PY) -m bq2pg_assets_tests.chaos
 
-bench: setup ## bq2pg against psql and other programs; writes docs/benchmarks.md, takes hours
+bench: setup ## bq2pg against psql and other programs; writes docs/benchmarks.md, over an hour
 	$(PY) -m bq2pg_assets_tests.bench
 
 bench-quick: setup ## the same with few rows and one round, under 3 minutes

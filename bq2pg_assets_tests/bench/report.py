@@ -49,7 +49,7 @@ def page(found: Results) -> str:
 AGAIN = """## Again
 
 ```sh
-make bench        # all of it: an hour and 40 GB of disk below .local/bench
+make bench        # all of it: over an hour and 40 GB of disk below .local/bench
 make bench-quick  # few rows, to see that everything runs
 ```
 
