@@ -87,7 +87,7 @@ def _lineitem(size: int, count: int, folder: Path) -> Tables:
 
 def _later(size: int, _: int, folder: Path, *, changed: float) -> Tables:
     """Rows of a day after all others; the first part of them with keys that are there already."""
-    first = pq.read_table(shards("lineitem", 300_000, folder=folder)[0]).slice(0, size)
+    first = pq.read_table(shards("lineitem", 100_000, folder=folder)[0]).slice(0, size)
     old = int(size * changed)
     keys = first["l_orderkey"]
     moved = pa.chunked_array(
