@@ -21,7 +21,7 @@ sync: setup ## the same without the UI
 	$(BQ2PG) local demo --no-ui
 
 test: setup ## the whole suite, in two halves at once, each on a local stack of its own
-	$(PY) -m pytest -n 2 --dist worksteal
+	$(PY) -m pytest -n 2 --dist worksteal --durations=40
 
 fuzz: setup ## 2,000 random tables, value by value
 	$(PY) -m pytest --hypothesis-profile=fuzz --timeout=3600 bq2pg_assets_tests/integration/test_random_types.py

@@ -126,7 +126,9 @@ def of_postgres(where: Where) -> Where:
 
 COPYING = at("pg", "^COPY data", nth=2)
 PUBLISHING = last(at("pg", "", step="publish"))  # the COMMIT
-WRITING = last(at("pg", r'^(INSERT INTO|ALTER TABLE|UPDATE|MERGE) .*"t"', step="publish"))
+WRITING = last(
+    at("pg", r'^(INSERT INTO|ALTER TABLE|UPDATE|MERGE|LOCK TABLE) .*"t"', step="publish")
+)
 DOWNLOAD = at("gcs", "content$")
 LIST = at("gcs", "GET /o$", step="export")
 EXPORT = at("bq", "^POST .* export$")
@@ -475,7 +477,7 @@ STORAGE = (
         "object truncated",
         DOWNLOAD,
         "fails",
-        "CRC32C",
+        "came as",
         AGAIN,
         changed(half),
         retried=True,

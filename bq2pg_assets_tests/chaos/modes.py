@@ -33,6 +33,7 @@ class Way:
 KEYED: dict[str, Any] = {"key": ["id"]}
 WAYS = (
     Way("replace"),
+    Way("truncate", {"replace_strategy": "truncate"}),
     Way("append", {"mode": "append"}),
     Way("merge", {"mode": "merge", **KEYED}),
     Way("mirror", {"mode": "mirror", **KEYED}),

@@ -84,7 +84,7 @@ def _end(fault: Fault) -> str:
 
 
 def _seen(fault: Fault) -> str:
-    if fault.sees and fault.sees in fault.what:
+    if fault.group == "BigQuery" and fault.sees and fault.sees in fault.what:
         return "the reason and BigQuery's message"
     if fault in KILLS or fault.ends == "goes on":
         return "nothing" if fault in KILLS else "a note, if any"

@@ -55,7 +55,8 @@ def test_a_signal_undoes_the_table_under_way_and_starts_no_other(
     assert "not started: orders_too" in errors
     assert "cancelled" in output
     assert loaded.rows("SELECT count(*) FROM public.orders") == [(3,)]
-    books = {"bq2pg.sync_history", "bq2pg.staged_shards", "public.sync_state"}
+    books = {"bq2pg.sync_history", "bq2pg.staged_shards", "bq2pg.sync_quarantine"}
+    books.add("public.sync_state")
     leftovers = loaded.relations() - books
     assert leftovers == {"public.orders"}
     assert loaded.run("sync", "--all").returncode == ExitCode.DONE

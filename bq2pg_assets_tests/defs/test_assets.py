@@ -133,6 +133,7 @@ class TestMaterialization:
             "row_count": True,
             "nulls": True,
             "shrink": True,
+            "catalog": True,
         }
         assert checks["nulls"].description == "nothing new: no row was judged"
 
@@ -250,7 +251,7 @@ class TestChecks:
     ) -> None:
         result = run_all(definitions(a_table()), ephemeral)
         found = {check.check_name: check for check in result.get_asset_check_evaluations()}
-        assert found.keys() == {"row_count", "nulls", "shrink"}
+        assert found.keys() == {"row_count", "nulls", "shrink", "catalog"}
         assert found["row_count"].passed
         assert found["row_count"].description == "1200 exported, 1200 copied"
         assert found["row_count"].metadata["exported"].value == 1200

@@ -353,6 +353,7 @@ def test_a_trigger_of_the_statement_and_a_missing_right_are_no_bad_rows(world: W
         says="closed today",
         way_out="A trigger",
         retryable=False,
+        replace_strategy="truncate",  # a swap fires no trigger of the statement
         **QUARANTINE,
     )
 
