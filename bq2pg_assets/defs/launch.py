@@ -42,7 +42,8 @@ Say = Callable[[str], object]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every table is up to date, 1 when one is not, 2 when nothing was started."""
     asked = _parser().parse_args(arguments)
-    config = {"full_refresh": asked.full_refresh, "limit": asked.limit, "where": asked.where}
+    options = ("full_refresh", "limit", "where", "allow_shrink")
+    config = {name: getattr(asked, name) for name in options}
     try:
         keys = select(asked.tables, assets_by_table())
         with instance_of_home() as instance:
@@ -242,6 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--full-refresh", action="store_true", help="replace, ignore the cursor")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after N rows")
     parser.add_argument("--where", metavar="SQL", help="a BigQuery condition")
+    parser.add_argument(
+        "--allow-shrink", action="store_true", help="even if more rows go than the guards allow"
+    )
     return parser
 
 
