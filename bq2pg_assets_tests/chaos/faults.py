@@ -17,6 +17,7 @@ from typing import Literal
 from bq2pg_assets.engine.google_reasons import RETRYABLE_REASONS
 from bq2pg_assets_tests.chaos import small_disk
 from bq2pg_assets_tests.chaos.ground import Case, Place
+from bq2pg_assets_tests.chaos.modes import KEEPING, REPLACING, WAYS
 from bq2pg_assets_tests.chaos.wire import PASS, Event, Order
 from bq2pg_assets_tests.integration.helpers import locking
 
@@ -33,7 +34,7 @@ class Fault:
 
     `sees` are words of the message, `retried` whether bq2pg tries again by itself, `do` what is
     left to be done. `order` makes what a proxy does at the place, and with `lasting` ever after.
-    `around` surrounds the disturbed run.
+    `around` surrounds the disturbed run. `ways` are those that it is tried with.
     """
 
     what: str
@@ -46,6 +47,7 @@ class Fault:
     lasting: bool = False
     first_loads: bool = False
     around: Callable[[Case], AbstractContextManager[object]] | None = None
+    ways: tuple[str, ...] = tuple(way.name for way in WAYS)
     group: str = field(kw_only=True)
 
     def __reduce__(self) -> tuple[Callable[[str, str], "Fault"], tuple[str, str]]:
@@ -378,12 +380,24 @@ CONNECTIONS = (
         group="PostgreSQL",
     ),
     Fault(
-        "a reader has the table open",
+        "a reader has the table open, in modes that keep the table",
         PUBLISHING,
         "goes on",
         "",
         NO_WAY_OUT,
         around=partial(held, mode="ACCESS SHARE"),
+        ways=KEEPING,
+        group="PostgreSQL",
+    ),
+    Fault(
+        "a reader has the table open for more than 10 s, in mode replace",
+        PUBLISHING,
+        "fails",
+        "A reader or writer held the table",
+        AGAIN,
+        around=partial(held, mode="ACCESS SHARE"),
+        retried=True,
+        ways=REPLACING,
         group="PostgreSQL",
     ),
     Fault(

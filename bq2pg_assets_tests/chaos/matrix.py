@@ -79,7 +79,7 @@ def trials(
 
 def places(fault: Fault, start: Start) -> list[Trial]:
     """Where the fault is tried."""
-    found = fault.where(start.places)
+    found = fault.where(start.places) if start.way.name in fault.ways else ()
     return [Trial(fault, start.way, start.loaded, place) for place in found]
 
 

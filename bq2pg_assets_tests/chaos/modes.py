@@ -40,3 +40,5 @@ WAYS = (
     Way("snapshot", {"mode": "snapshot"}),
     Way("scd2", {"mode": "scd2", **KEYED}),
 )
+REPLACING = ("replace", "truncate")  # which nobody may read while it is done
+KEEPING = tuple(way.name for way in WAYS if way.name not in REPLACING)

@@ -88,4 +88,5 @@ def test_a_run_that_met_a_fault_is_made_good_by_the_next(
 def test_every_fault_has_a_place_in_every_mode(ground: Ground) -> None:
     """A statement that was reworded would leave a fault untried."""
     start = ground.start(WAYS[0], loaded=True)
-    assert [f.what for f in FAULTS if not matrix.places(f, start)] == []
+    tried = [f for f in FAULTS if WAYS[0].name in f.ways]
+    assert [f.what for f in tried if not matrix.places(f, start)] == []

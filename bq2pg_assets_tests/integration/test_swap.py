@@ -208,6 +208,21 @@ def test_a_reader_sees_the_old_rows_or_the_new_ones_and_waits_no_longer_than_the
     assert longest < max(locks) + 0.5
 
 
+@pytest.mark.parametrize("strategy", ["swap", "truncate"])
+def test_an_older_snapshot_sees_the_table_empty_unless_it_has_read_it(
+    loaded: World, strategy: str
+) -> None:
+    with psycopg.connect(loaded.dsn) as conn:
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        conn.execute("SELECT 1")
+        loaded.sync(query=TWO, replace_strategy=strategy)
+        assert conn.execute("SELECT * FROM t").fetchall() == []
+        conn.rollback()
+        assert conn.execute("SELECT * FROM t").fetchall() == [(2, "b")]
+        with pytest.raises(TargetError, match="A reader or writer held the table"):
+            loaded.sync(query=ONE, replace_strategy=strategy)
+
+
 def test_a_reader_that_does_not_end_makes_the_run_give_way_and_keep_what_is_built(
     loaded: World,
 ) -> None:
