@@ -45,8 +45,9 @@ ON_TARGET: tuple[LiteralString, ...] = (
 )
 AROUND: LiteralString = """
 SELECT 'row', t::text FROM neighbour AS t
-UNION ALL SELECT relkind::text, relname || ' ' || coalesce(relacl::text, '') FROM pg_class
-  WHERE relnamespace = 'public'::regnamespace
+UNION ALL SELECT relkind::text,
+  relname || ' ' || coalesce(relacl, acldefault('r', relowner))::text  -- what NULL stands for
+  FROM pg_class WHERE relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'view', pg_get_viewdef(oid) FROM pg_class
   WHERE relnamespace = 'public'::regnamespace AND relkind = 'v' ORDER BY 1, 2"""
 READ: LiteralString = "SELECT count(*), sum(hashtextextended(t::text, 0)) FROM t"
