@@ -69,6 +69,8 @@ def _verdicts(
             found.append(matrix.judge(ground, trial))
             if not found[-1].good:
                 sys.stderr.write(f"{found[-1]}\n")
+            if len(found) % 50 == 0:
+                sys.stderr.write(f"{len(found)} trials with {', '.join(w.name for w in ways)}\n")
     return found
 
 
