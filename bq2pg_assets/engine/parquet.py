@@ -1,7 +1,7 @@
 """A shard as Parquet: its row groups as parts that several workers copy, its rows in batches.
 
-Belongs here: what the footer says, reading within a bound of memory. Does
-not: the object (shards.py), its bytes on their way (download.py), encoding.
+Belongs here: what the footer says, reading within a bound of memory. Does not: the object
+(shards.py), its bytes on their way (download.py), encoding.
 
 Memory: row groups are read page by page, one page of each column at a time, whatever their size;
 a batch holds BATCH_ROWS rows, or fewer where rows are wide.
@@ -29,6 +29,7 @@ class FetchedShard:
 
     def __init__(self, shard: Shard, download: Download) -> None:
         self.shard, self._download = shard, download
+        self._metadata: pq.FileMetaData | None = None  # the footer, once it was read
 
     def parts(self, wanted: int, *, staged: Sequence[int] = ()) -> list["ShardPart"]:
         """Its row groups in at most `wanted` parts of about as many rows; those `staged` are left
@@ -37,7 +38,7 @@ class FetchedShard:
         Parts take turns, so that all can begin before the whole shard is here.
         """
         with self._reading(), self._reader() as reader:
-            metadata = reader.metadata
+            metadata = self._metadata = reader.metadata
             rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         left = [i for i in range(len(rows)) if i not in staged]
         if len(left) == len(rows) and (wanted == 1 or len(rows) <= 1):
@@ -62,6 +63,7 @@ class FetchedShard:
     def _reader(self, columns: int = 1) -> pq.ParquetFile:
         return pq.ParquetFile(
             pa.PythonFile(ArrivingFile(self._download), "r"),
+            metadata=self._metadata,
             pre_buffer=False,
             buffer_size=max(BUFFERS // columns, 16 * 1024),
         )
