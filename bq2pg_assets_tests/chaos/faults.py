@@ -447,7 +447,7 @@ STORAGE = (
             f"HTTP {code} until the run ends",
             both(LIST, DOWNLOAD),
             "fails",
-            "Cloud Storage" if code == 0 else "",
+            "",
             AGAIN,
             status(code),
             retried=True,

@@ -145,31 +145,15 @@ def _sync(given: dict[str, Any]) -> None:
 def _world(given: dict[str, Any]) -> Any:
     import google.cloud.bigquery.retry
     import google.cloud.storage.retry
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery, storage
 
-    from bq2pg_assets_tests.integration.helpers import World
+    from bq2pg_assets_tests.integration.helpers import world_of
 
     for retry in (
         google.cloud.bigquery.retry.DEFAULT_RETRY,
         google.cloud.storage.retry.DEFAULT_RETRY,
     ):
         retry._timeout = CLIENT_SECONDS
-    return World(
-        bigquery.Client(
-            project=given["project"],
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": given["bigquery"]},
-        ),
-        storage.Client(
-            project=given["project"],
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": given["storage"]},
-        ),
-        given["bucket"],
-        given["dataset"],
-        given["dsn"],
-    )
+    return world_of(given)
 
 
 def _say(**words: Any) -> None:

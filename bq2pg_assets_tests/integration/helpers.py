@@ -15,6 +15,7 @@ from typing import Any, LiteralString, cast
 
 import psycopg
 import pytest
+from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery, storage
 from google.cloud.bigquery_storage_v1 import BigQueryReadClient
 from psycopg.rows import dict_row
@@ -167,6 +168,25 @@ class World:
         # A closed connection's backend needs a moment to end and to let go of its locks.
         until(lambda: self.locks() == 0, "the advisory lock to be released")
         assert [h for h in self.history() if h["outcome"] == "running"] == []
+
+
+def world_of(given: dict[str, Any]) -> World:
+    """The world whose addresses a process was given."""
+    return World(
+        bigquery.Client(
+            project=given["project"],
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": given["bigquery"]},
+        ),
+        storage.Client(
+            project=given["project"],
+            credentials=AnonymousCredentials(),
+            client_options={"api_endpoint": given["storage"]},
+        ),
+        given["bucket"],
+        given["dataset"],
+        given["dsn"],
+    )
 
 
 @dataclass(frozen=True)

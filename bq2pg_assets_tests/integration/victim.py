@@ -9,11 +9,8 @@ import sys
 import threading
 from typing import Any
 
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import bigquery, storage
-
 from bq2pg_assets.engine.results import Progress
-from bq2pg_assets_tests.integration.helpers import World
+from bq2pg_assets_tests.integration.helpers import world_of
 
 
 def main(given: dict[str, Any]) -> None:
@@ -27,21 +24,7 @@ def main(given: dict[str, Any]) -> None:
             sys.stdout.flush()
             threading.Event().wait()
 
-    world = World(
-        bigquery.Client(
-            project=given["project"],
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": given["bigquery"]},
-        ),
-        storage.Client(
-            project=given["project"],
-            credentials=AnonymousCredentials(),
-            client_options={"api_endpoint": given["storage"]},
-        ),
-        given["bucket"],
-        given["dataset"],
-        given["dsn"],
-    )
+    world = world_of(given)
     world.sync(report=stay, **given["table"])
 
 
