@@ -356,12 +356,6 @@ class FakeSession:
         finally:
             self.database.copying -= 1
 
-    def count_nulls(self, columns: Sequence[str], *, cancel: CancelToken) -> tuple[int, list[int]]:
-        self.journal("session.count_nulls")
-        rows = self.database.stages[self.stage.table]
-        at = {"id": 0, "at": 1}
-        return len(rows), [sum(r[at[c]] is None for r in rows) for c in columns]
-
     def count_shrink(
         self, plan: SyncPlan, *, bad: Sequence[BadRow] = (), cancel: CancelToken
     ) -> tuple[int, int]:

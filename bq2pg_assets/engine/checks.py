@@ -63,9 +63,13 @@ def judge(
     copied: Copied,
     cancel: CancelToken,
 ) -> tuple[Check, ...]:
-    """The verdicts on the staged rows. Raises VerifyError, holding them, when one failed."""
+    """The verdicts on the staged rows. Raises VerifyError, holding them, when one failed.
+
+    The rows are those that PostgreSQL said each COPY took, the NULLs those that were sent: the
+    staging table is not read again for what is known.
+    """
     columns = _never_null(table, plan)
-    staged, nulls = session.count_nulls([name for name, _ in columns], cancel=cancel)
+    staged, nulls = copied.rows, [copied.nulls.get(name, 0) for name, _ in columns]
     # An extract job does not count its rows; the footers of what it wrote do.
     exported = copied.in_shards if export.rows is None else export.rows
     checks: tuple[Check, ...] = (

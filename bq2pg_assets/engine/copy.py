@@ -82,6 +82,7 @@ def copy_shards(
         meter.bytes,
         meter.done,
         dict(meter.nul_bytes),
+        dict(meter.nulls),
         tuple(meter.bad),
     )
 
@@ -131,13 +132,14 @@ def _copy_one(
     try:
         with sink.transaction():  # a shard is staged and remembered, or neither
             copied = sink.copy(pieces())
-            _note(part, opened, copied, nul_bytes=encoder.nul_bytes, sink=sink)
+            staged = _staged(part, opened, copied, nul_bytes=encoder.nul_bytes, nulls=encoder.nulls)
+            sink.note(staged)
     except (TargetError, MappingError) as error:
         if plan.max_bad_rows is None or refusal_of(error) is None:
             raise
         meter.add(rows=-counted["rows"], size=-counted["size"])
         return False
-    meter.changed(encoder.nul_bytes)
+    meter.staged(staged)
     meter.add(in_shards=opened.rows)
     return True
 
@@ -154,7 +156,7 @@ def _copy_good_rows(
     """Copy a shard in pieces, each a COPY of its own, cut down to the single rows refused."""
     size = copied = 0
     bad: list[BadRow] = []
-    nul_bytes = Counter[str]()
+    nul_bytes, nulls = Counter[str](), Counter[str]()
 
     def take(piece: pa.RecordBatch) -> Refusal | None:
         nonlocal copied
@@ -169,6 +171,7 @@ def _copy_good_rows(
             return refusal
         copied += took
         nul_bytes.update(encoder.nul_bytes)
+        nulls.update(encoder.nulls)
         meter.add(rows=took)
         return None
 
@@ -180,8 +183,9 @@ def _copy_good_rows(
                 meter.refused(bad[-1])
             meter.add(size=opened.size - size)
             size = opened.size
-        _note(part, opened, copied, nul_bytes=nul_bytes, sink=sink, bad=bad)
-    meter.changed(nul_bytes)
+        staged = _staged(part, opened, copied, nul_bytes=nul_bytes, nulls=nulls, bad=bad)
+        sink.note(staged)
+    meter.staged(staged)
     meter.add(in_shards=opened.rows)
 
 
@@ -212,16 +216,16 @@ def _bad_row(plan: SyncPlan, row: pa.RecordBatch, refusal: Refusal) -> BadRow:
     )
 
 
-def _note(
+def _staged(
     part: Part,
     opened: OpenShard,
     copied: int,
     *,
     nul_bytes: Mapping[str, int],
-    sink: CopySink,
+    nulls: Mapping[str, int],
     bad: Sequence[BadRow] = (),
-) -> None:
-    """Remember the shard as staged. Raises VerifyError when rows of it are missing."""
+) -> StagedShard:
+    """What is to be remembered of the part. Raises VerifyError when rows of it are missing."""
     shard = opened.shard
     if copied + len(bad) != opened.rows:
         refused = f" and refused {len(bad)}" if bad else ""
@@ -233,13 +237,13 @@ def _note(
             "staging table to be swapped has as well; nothing was published.",
             retryable=True,
         )
-    staged = StagedShard(
+    return StagedShard(
         shard.uri,
         shard.generation,
         copied,
         opened.size,
         dict(nul_bytes),
+        dict(nulls),
         bad=tuple(bad),
         row_groups=part.row_groups,
     )
-    sink.note(staged)

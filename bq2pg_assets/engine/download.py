@@ -12,6 +12,7 @@ import io
 import tempfile
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 from os import pread
 from typing import Any
 
@@ -25,7 +26,7 @@ from bq2pg_assets.engine.google_errors import storage_errors
 from bq2pg_assets.engine.model import Shard
 
 REQUEST_SECONDS = 60.0
-RANGE = 8 * 1024 * 1024  # of one request, held in memory
+RANGE = 4 * 1024 * 1024  # of one request, held in memory once
 TAIL = 64 * 1024  # as much of a Parquet file as Arrow reads first
 WAKE_SECONDS = 0.5  # how late a waiting reader hears of a cancel
 
@@ -85,7 +86,7 @@ class Download:
                 if self.stopped.is_set():
                     return
                 self._cancel.check(self._blob.name)
-                self._add(self._fetch(start, min(start + RANGE, self.size) - 1))
+                self._fetch(start, min(start + RANGE, self.size) - 1, into=_Sink(self._add))
         except BaseException as error:  # raised to whoever reads
             self._error = error
         finally:
@@ -105,10 +106,11 @@ class Download:
             self._arrived += len(data)
             self._change.notify_all()
 
-    def _fetch(self, first: int, last: int) -> bytes:
+    def _fetch(self, first: int, last: int, *, into: "_Sink") -> None:
         with storage_errors(self._shard.uri):
             try:
-                data = self._blob.download_as_bytes(
+                self._blob.download_to_file(
+                    into,
                     start=first,
                     end=last,
                     checksum=None,
@@ -117,9 +119,8 @@ class Download:
                 )
             except NotFound as error:
                 raise _gone(self._shard) from error
-        if len(data) != last - first + 1:
-            raise self._spoilt(f"bytes {first} to {last} came as {len(data)} bytes")
-        return bytes(data)
+        if into.count != last - first + 1:
+            raise self._spoilt(f"bytes {first} to {last} came as {into.count} bytes")
 
     def _wait_for(self, end: int) -> None:
         with self._change:
@@ -132,7 +133,9 @@ class Download:
     def _fetched_tail(self) -> bytes:
         with self._tail_lock:
             if self._tail is None:
-                self._tail = self._fetch(self.size - TAIL, self.size - 1)
+                tail = bytearray()
+                self._fetch(self.size - TAIL, self.size - 1, into=_Sink(tail.extend))
+                self._tail = bytes(tail)
             return self._tail
 
     def _last_bytes(self) -> bytes:
@@ -146,6 +149,19 @@ class Download:
             way_out="Run again: nothing was published.",
             retryable=True,
         )
+
+
+class _Sink:
+    """A file to write to, for Google's client: it hands a range over whole, and once."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self._take, self.count = take, 0
+
+    def write(self, data: bytes) -> int:
+        """Pass it on."""
+        self._take(data)
+        self.count += len(data)
+        return len(data)
 
 
 class ArrivingFile(io.RawIOBase):

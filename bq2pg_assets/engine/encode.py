@@ -50,9 +50,9 @@ EXPECTED: dict[str, Callable[[pa.DataType], bool]] = {
 class Encoder:
     """Turns the batches of one shard into one COPY BINARY stream: header, batches, footer.
 
-    `nul_bytes` counts, by column, the values that held U+0000. Raises MappingError when the
-    shard's columns are not what the mapping expects, or hold U+0000 and the policy is to fail, as
-    it always is for a column of the `key`: two keys could become one.
+    `nul_bytes` counts, by column, the values that held U+0000, and `nulls` the NULLs. Raises
+    MappingError when the shard's columns are not what the mapping expects, or hold U+0000 and the
+    policy is to fail, as it always is for a column of the `key`: two keys could become one.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class Encoder:
         self.columns, self._where, self._policy = tuple(columns), where, policy
         self._key = frozenset(key)
         self.nul_bytes: Counter[str] = Counter()
+        self.nulls: Counter[str] = Counter()
         fields = [_field(schema, c) for c in columns]
         problems = [p for c, f in zip(columns, fields, strict=True) for p in _mismatch(c, f)]
         if problems:
@@ -103,6 +104,9 @@ class Encoder:
             self._apply(column, form, batch.column(column.source))
             for column, form in zip(self.columns, self._forms, strict=True)
         ]
+        for column, array in zip(self.columns, arrays, strict=True):
+            if array.null_count:
+                self.nulls[column.name] += array.null_count
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _apply(self, column: Column, form: Form | None, array: pa.Array) -> pa.Array:

@@ -37,12 +37,13 @@ CREATE TABLE {} (
   rows       bigint NOT NULL,
   bytes      bigint NOT NULL,
   nul_bytes  jsonb NOT NULL,
+  nulls      jsonb NOT NULL,
   bad        text NOT NULL,
   row_groups int[] NOT NULL,
   PRIMARY KEY (stage, uri, row_groups)
 )"""
 # Made anew when an earlier version made it: without it a shard is copied again, no more.
-COMPLETE = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'row_groups'"
+COMPLETE = "SELECT FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attname = 'nulls'"
 
 RECORD_EXPORT = """
 UPDATE {} SET job_id = %(job_id)s, location = %(location)s, prefix = %(prefix)s, stage = %(stage)s,
@@ -164,7 +165,7 @@ def note_shard(
 ) -> None:
     """Remember a shard in the transaction of its COPY. No shard can be remembered twice."""
     conn.execute(
-        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)").format(
+        sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)").format(
             sql.Identifier(own_schema, SHARDS)
         ),
         [
@@ -174,6 +175,7 @@ def note_shard(
             shard.rows,
             shard.bytes,
             Jsonb(dict(shard.nul_bytes)),
+            Jsonb(dict(shard.nulls)),
             bad_rows.as_text(shard.bad),
             list(shard.row_groups),
         ],
@@ -206,16 +208,16 @@ def adopt(
     )
     noted = conn.execute(
         sql.SQL(
-            "SELECT uri, generation, rows, bytes, nul_bytes, bad, row_groups "
+            "SELECT uri, generation, rows, bytes, nul_bytes, nulls, bad, row_groups "
             "FROM {} WHERE stage = %s"
         ).format(own),
         [old.table],
     ).fetchall()
     staged = [
         StagedShard(
-            uri, generation, rows, size, nul_bytes, bad_rows.from_text(bad), tuple(row_groups)
+            uri, generation, rows, size, nul_bytes, nulls, bad_rows.from_text(bad), tuple(groups)
         )
-        for uri, generation, rows, size, nul_bytes, bad, row_groups in noted
+        for uri, generation, rows, size, nul_bytes, nulls, bad, groups in noted
     ]
     counted = conn.execute(
         sql.SQL("SELECT count(*) FROM {}").format(postgres_sql.identifier(old))

@@ -20,8 +20,8 @@ REPORT_SECONDS = 1.0
 class Copied:
     """What was copied: rows by the server's count, and `in_shards` by the shards' own.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken. `bad` are the rows that
-    were refused; `rows` leaves them out.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken, and `nulls` the NULLs.
+    `bad` are the rows that were refused; everything but `in_shards` leaves them out.
     """
 
     rows: int
@@ -29,6 +29,7 @@ class Copied:
     bytes: int
     shards: int
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
+    nulls: Mapping[str, int] = field(default_factory=dict)
     bad: tuple[BadRow, ...] = ()
 
 
@@ -50,9 +51,9 @@ class Meter:
         self.in_shards = self.rows + len(self.bad)
         self.bytes = sum(shard.bytes for shard in staged)
         self.done = sum(not shard.row_groups for shard in staged)
-        self.nul_bytes: Counter[str] = Counter()
+        self.nul_bytes, self.nulls = Counter[str](), Counter[str]()
         for shard in staged:
-            self.nul_bytes.update(shard.nul_bytes)
+            self.staged(shard)
 
     def refused(self, row: BadRow) -> None:
         """Keep a bad row. Raises VerifyError when it is one too many."""
@@ -60,10 +61,11 @@ class Meter:
             self.bad.append(row)
             hold_limit(self._plan, len(self.bad), last=row.refusal)
 
-    def changed(self, nul_bytes: Mapping[str, int]) -> None:
-        """Count the values of a shard that were changed."""
+    def staged(self, shard: StagedShard) -> None:
+        """Count the values of a shard that were changed, and its NULLs."""
         with self._lock:
-            self.nul_bytes.update(nul_bytes)
+            self.nul_bytes.update(shard.nul_bytes)
+            self.nulls.update(shard.nulls)
 
     def add(self, *, rows: int = 0, size: int = 0, done: int = 0, in_shards: int = 0) -> None:
         """Count, and tell when a second has passed or a shard is done."""

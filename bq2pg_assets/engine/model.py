@@ -524,8 +524,8 @@ class BadRow:
 class StagedShard:
     """A shard whose rows are in the staging table, but the `bad` ones, which it refused.
 
-    `nul_bytes` counts, by column, the values from which U+0000 was taken. `row_groups` are those of
-    the shard that are meant; () is all of it.
+    `nul_bytes` counts, by column, the values from which U+0000 was taken, and `nulls` the NULLs.
+    `row_groups` are those of the shard that are meant; () is all of it.
     """
 
     uri: str
@@ -533,5 +533,6 @@ class StagedShard:
     rows: int
     bytes: int
     nul_bytes: Mapping[str, int]
+    nulls: Mapping[str, int]
     bad: tuple[BadRow, ...] = ()
     row_groups: tuple[int, ...] = ()

@@ -22,6 +22,9 @@ from bq2pg_assets.engine.model import Shard
 BATCH_ROWS = 8_192
 BATCH_BYTES = 4 * 1024 * 1024
 BUFFERS = 8 * 1024 * 1024  # of all columns of one part together
+# A text column of few values is read as such: Arrow then makes each value once, not for each row.
+# A larger dictionary may not hold all values of the column, and is slower than none.
+DICTIONARY_BYTES = 32 * 1024
 
 
 class FetchedShard:
@@ -60,12 +63,13 @@ class FetchedShard:
         """Free what was downloaded."""
         self._download.close()
 
-    def _reader(self, columns: int = 1) -> pq.ParquetFile:
+    def _reader(self, columns: Sequence[str] = ()) -> pq.ParquetFile:
         return pq.ParquetFile(
             pa.PythonFile(ArrivingFile(self._download), "r"),
             metadata=self._metadata,
+            read_dictionary=_repeated(self._metadata, columns) if self._metadata else None,
             pre_buffer=False,
-            buffer_size=max(BUFFERS // columns, 16 * 1024),
+            buffer_size=max(BUFFERS // max(len(columns), 1), 16 * 1024),
         )
 
     @contextmanager
@@ -123,15 +127,37 @@ class OpenParquet:
         At the end the whole object's checksum is compared. Raises StorageError.
         """
         fetched = self._part.fetched
-        with fetched._reading(), fetched._reader(len(columns)) as reader:
+        with fetched._reading(), fetched._reader(columns) as reader:
             groups = self._part.row_groups or range(reader.metadata.num_row_groups)
-            yield from reader.iter_batches(
+            for batch in reader.iter_batches(
                 _batch_rows(reader.metadata, groups),
                 row_groups=list(groups),
                 columns=columns,
                 use_threads=False,
-            )
+            ):
+                yield _plain(batch)
             fetched._download.verify()
+
+
+def _repeated(metadata: pq.FileMetaData, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that are texts from a small dictionary, in every row group."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    large = {
+        chunk.path_in_schema
+        for group in groups
+        for chunk in (group.column(i) for i in range(group.num_columns))
+        if not chunk.has_dictionary_page
+        or chunk.physical_type != "BYTE_ARRAY"
+        or chunk.data_page_offset - chunk.dictionary_page_offset > DICTIONARY_BYTES
+    }
+    held = {metadata.schema.column(i).path for i in range(metadata.num_columns)}
+    return [name for name in columns if name in held - large]
+
+
+def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """With the values in the place of their numbers in a dictionary."""
+    arrays = [a.dictionary_decode() if pa.types.is_dictionary(a.type) else a for a in batch]
+    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 
 
 def _batch_rows(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:

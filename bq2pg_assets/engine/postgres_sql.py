@@ -263,16 +263,6 @@ def keep_newest(plan: SyncPlan, stage: TargetName) -> sql.Composed:
     )
 
 
-def count_nulls(stage: TargetName, columns: Sequence[str]) -> sql.Composed:
-    """The number of rows, then the number of NULLs in each column."""
-    counts = [
-        sql.SQL("count(*) FILTER (WHERE {} IS NULL)").format(sql.Identifier(c)) for c in columns
-    ]
-    return sql.SQL("SELECT {} FROM {}").format(
-        sql.SQL(", ").join([sql.SQL("count(*)"), *counts]), identifier(stage)
-    )
-
-
 def newest(stage: TargetName, column: str) -> sql.Composed:
     """The highest cursor value among the staged rows, and how many have none."""
     name = sql.Identifier(column)

@@ -150,6 +150,6 @@ def _located(root: Path) -> EmulatorEnvironment:
         root=root,
         python=_python(root),
         gcs_server=gcs,
-        postgres_home=postgres,
+        postgres_home=Path(os.environ.get("BQ2PG_POSTGRES_HOME") or postgres),
         duckdb_extensions=root / "duckdb-extensions",
     )

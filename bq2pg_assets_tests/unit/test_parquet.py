@@ -91,3 +91,18 @@ def test_what_is_no_parquet_is_told_apart_from_what_came_spoilt() -> None:
         pytest.raises(StorageError, match="not a readable Parquet file"),
     ):
         shard.parts(1)
+
+
+def test_texts_of_few_values_come_as_they_are_from_every_row_group() -> None:
+    words = pa.array([None if i % 7 == 0 else f"{i // 9_000}-{i % 3}" for i in range(30_000)])
+    many = pa.array([f"{i:040}" for i in range(30_000)])
+    table = pa.table(
+        {"few": words, "many": many, "in": pa.array([{"few": w} for w in words.to_pylist()])}
+    )
+    with fetched(parquet(table, group=9_000)) as shard:
+        (part,) = shard.parts(1)
+        with part.open() as opened:
+            batches = list(opened.batches(["few", "many", "in"]))
+    read = pa.Table.from_batches(batches)
+    assert read.schema == table.schema
+    assert read.equals(table)

@@ -112,13 +112,6 @@ def test_a_first_load_by_key_keeps_the_newest_row_of_a_key(
 
 
 def test_questions_to_the_staging_table() -> None:
-    assert postgres_sql.count_nulls(STAGE, []).as_string() == (
-        'SELECT count(*) FROM "bq2pg"."stage_t"'
-    )
-    assert postgres_sql.count_nulls(STAGE, ["id", ODD]).as_string() == (
-        'SELECT count(*), count(*) FILTER (WHERE "id" IS NULL), '
-        f'count(*) FILTER (WHERE {QUOTED} IS NULL) FROM "bq2pg"."stage_t"'
-    )
     assert postgres_sql.newest(STAGE, ODD).as_string() == (
         f'SELECT max({QUOTED}), count(*) - count({QUOTED}) FROM "bq2pg"."stage_t"'
     )

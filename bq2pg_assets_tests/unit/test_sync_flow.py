@@ -26,7 +26,7 @@ UNTIL_PUBLISHED = [
     *["session.record_export", "source.export", "shards.list", "session.create_stage"],
     "session.copying",
     *[*COPY, "shards.open", "sink.piece", "sink.piece", "sink.piece", "sink.copied"],
-    *["source.unchanged_rows", "session.count_nulls", "session.publish"],
+    *["source.unchanged_rows", "session.publish"],
 ]
 AFTERWARDS = [
     *["committed", "session.analyze", "session.drop_stage", "shards.delete"],
@@ -159,7 +159,7 @@ def test_a_failed_cleaning_is_told_and_hides_neither_error_nor_result(
 ) -> None:
     world, error = World(), TargetError("x", met="a", expected="b", way_out="c")
     world.journal.fail_at(cleaning, failure)
-    world.journal.fail_at("session.count_nulls", error)
+    world.journal.fail_at("session.publish", error)
     with caplog.at_level(logging.WARNING), pytest.raises(TargetError) as caught:
         world.sync()
     assert caught.value is error
@@ -167,7 +167,7 @@ def test_a_failed_cleaning_is_told_and_hides_neither_error_nor_result(
     assert caplog.records[0].getMessage().startswith("could not ")
     assert set(CLEANING) <= set(world.journal.calls)
 
-    world.journal.on("session.count_nulls", lambda: None)
+    world.journal.on("session.publish", lambda: None)
     assert world.sync().outcome is Outcome.LOADED
 
 
@@ -223,7 +223,7 @@ def test_planning_takes_no_lock_and_writes_nothing() -> None:
     assert len(world.target.history) == 1
 
 
-@pytest.mark.parametrize("step", ["sink.copied", "session.count_nulls", "session.publish"])
+@pytest.mark.parametrize("step", ["sink.copied", "session.publish"])
 def test_what_postgresql_failed_to_take_is_gone_on_with(step: str) -> None:
     world = World()
     error = TargetError("x", met="a", expected="b", way_out="c", retryable=True)
