@@ -19,6 +19,7 @@ from bq2pg_assets.engine.download import Download
 from bq2pg_assets.engine.model import Shard
 from bq2pg_assets.engine.parquet import FetchedShard
 
+PIECE = 4 * 1024**2
 Answer = Callable[[int, int], bytes]
 
 
@@ -52,7 +53,9 @@ def shard_of(data: bytes, *, stored: bytes | None = None, uri: str = "gs://b/x")
     """A shard whose bytes come as `data`; its checksum is that of `stored`."""
     shard = Shard(uri, len(data), 1, crc32c(stored or data))
     blob = Blob(lambda start, end: data[start : end + 1])
-    return FetchedShard(shard, Download(blob, shard, cancel=CancelToken()))
+    return FetchedShard(
+        shard, Download(blob, shard, piece=PIECE, cancel=CancelToken()), piece=PIECE
+    )
 
 
 @contextmanager

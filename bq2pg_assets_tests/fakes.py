@@ -177,7 +177,7 @@ class FakeShards:
         self.journal("shards.list")
         return tuple(Shard(uri, 7, 1) for uri in sorted(self.objects) if uri.startswith(prefix))
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> "FakeParquet":
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> "FakeParquet":
         return FakeParquet(shard, self.objects[shard.uri], self.journal)
 
     def delete(self, prefix: str) -> int:

@@ -23,6 +23,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engine.errors", "engine.redact"),
     ("engine.model", "engine.cancel"),
     ("engine.results", "engine.circuit", "engine.connections", "engine.retrying"),
+    ("engine.workers",),
     ("config",),
     *[
         ("engine.wire", "engine.nested", "engine.nul"),
@@ -76,6 +77,7 @@ PURE = (
     "bad_rows",
     "row_json",
     "quarantine_sql",
+    "workers",
 )
 # (importer, imported): why this arrow may point up or sideways.
 EXCEPTIONS = {

@@ -8,6 +8,7 @@ Column names are BigQuery's throughout; `columns.<name>.name` renames one on its
 
 import difflib
 import math
+import os
 import re
 import zoneinfo
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from pydantic_core import PydanticCustomError
 from bq2pg_assets.config.cron import cron_problems
 from bq2pg_assets.config.duration import seconds
 from bq2pg_assets.engine.model import TargetName
+from bq2pg_assets.engine.workers import Share, share
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SOURCE = re.compile(r"^(?:(?P<project>[^.`\s]+)\.)?(?P<dataset>[^.`\s]+)\.(?P<table>[^.`\s]+)$")
@@ -257,8 +259,12 @@ class TableConfig(_Model):
     max_bytes_billed: Size = 1024**4
     """The most one export may bill, in bytes or as "50 GiB"; it fails without charge above.
     Default: 1 TiB."""
-    parallelism: int = Field(default=2, ge=1, le=16)
-    """How many shards are copied at once, each over its own connection."""
+    parallelism: Annotated[int, Field(ge=1, le=16)] | None = None
+    """How many shards are copied at once, each over its own connection. Default: as many as the
+    machine has cores, at most 8, and as `memory_limit_mb` allows."""
+    memory_limit_mb: int = Field(default=128, ge=16)
+    """About how much memory a run may take to copy, in MB, for all its shards together. Less means
+    smaller pieces. One value that is larger than a piece takes what it needs."""
     resume: Seconds = 6 * 3600
     """How old an attempt's finished export may be for the next one to use it when the attempt was
     killed or PostgreSQL failed, in seconds or as "6h". 0: every attempt exports. Default: 6h."""
@@ -294,6 +300,11 @@ class TableConfig(_Model):
         return self
 
     @property
+    def share(self) -> Share:
+        """How many workers copy the table on this machine, in pieces of which size."""
+        return share(self.memory_limit_mb, self.parallelism, cores=_usable_cores())
+
+    @property
     def target_name(self) -> TargetName:
         """The target's schema and table."""
         return parse_target(self.target or self.name)
@@ -309,6 +320,13 @@ class TableConfig(_Model):
         match = SOURCE.match(self.source or "")
         assert match is not None
         return match["project"], match["dataset"], match["table"]
+
+
+def _usable_cores() -> int:
+    """Those that this process may use: a container may have fewer than its machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parse_target(text: str) -> TargetName:

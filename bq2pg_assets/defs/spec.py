@@ -27,6 +27,7 @@ NOT_CONTENT = {
     "circuit_breaker",
     "cool_down",
     "parallelism",
+    "memory_limit_mb",
     "max_bytes_billed",
     "max_bad_rows",
     "group",

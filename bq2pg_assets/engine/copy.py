@@ -58,6 +58,7 @@ def copy_shards(
             [shard for shard in shards if shard.uri not in whole],
             store=store,
             workers=plan.parallelism,
+            piece=plan.piece_bytes,
             cancel=stop,
             staged=groups,
         ) as feed,

@@ -26,7 +26,6 @@ from bq2pg_assets.engine.google_errors import storage_errors
 from bq2pg_assets.engine.model import Shard
 
 REQUEST_SECONDS = 60.0
-RANGE = 4 * 1024 * 1024  # of one request, held in memory once
 TAIL = 64 * 1024  # as much of a Parquet file as Arrow reads first
 WAKE_SECONDS = 0.5  # how late a waiting reader hears of a cancel
 
@@ -34,13 +33,15 @@ WAKE_SECONDS = 0.5  # how late a waiting reader hears of a cancel
 class Download:
     """Begins at once, in a thread of its own. `close` stops it and frees the file.
 
+    One request asks for `piece` bytes, which are held in memory once.
+
     The whole object's CRC32C is compared here, for Google's client verifies neither ranges nor a
     download that it resumed after a broken connection (google-cloud-storage 3,
     _media/requests/download.py: "Don't validate the checksum for partial responses").
     """
 
-    def __init__(self, blob: Blob, shard: Shard, *, cancel: CancelToken) -> None:
-        self.size = shard.size
+    def __init__(self, blob: Blob, shard: Shard, *, piece: int, cancel: CancelToken) -> None:
+        self.size, self._piece = shard.size, piece
         self._blob, self._shard, self._cancel = blob, shard, cancel
         self._file = tempfile.TemporaryFile(prefix="bq2pg-", buffering=0)  # noqa: SIM115, close()
         self._checksum = google_crc32c.Checksum()
@@ -59,7 +60,7 @@ class Download:
         end = min(position + count, self.size)
         if position >= end:
             return b""
-        if self.size > RANGE and position >= self.size - TAIL:
+        if self.size > self._piece and position >= self.size - TAIL:
             start = position - (self.size - TAIL)
             return self._fetched_tail()[start : start + end - position]
         self._wait_for(end)
@@ -82,11 +83,11 @@ class Download:
 
     def _run(self) -> None:
         try:
-            for start in range(0, self.size, RANGE):
+            for start in range(0, self.size, self._piece):
                 if self.stopped.is_set():
                     return
                 self._cancel.check(self._blob.name)
-                self._fetch(start, min(start + RANGE, self.size) - 1, into=_Sink(self._add))
+                self._fetch(start, min(start + self._piece, self.size) - 1, into=_Sink(self._add))
         except BaseException as error:  # raised to whoever reads
             self._error = error
         finally:

@@ -79,8 +79,8 @@ class Store(Protocol):
     def list(self, place: str, /) -> tuple[Shard, ...]:
         """What can be read there."""
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> Fetched:
-        """Begin with one of them."""
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> Fetched:
+        """Begin with one of them, in pieces of about so many bytes."""
 
     def delete(self, prefix: str, /) -> int:
         """Leave nothing behind."""
@@ -95,10 +95,12 @@ class Feed:
         *,
         store: Store,
         workers: int,
+        piece: int,
         cancel: CancelToken,
         staged: Mapping[str, Sequence[int]],
     ) -> None:
-        self._store, self._workers, self._cancel, self._staged = store, workers, cancel, staged
+        self._store, self._workers, self._piece = store, workers, piece
+        self._cancel, self._staged = cancel, staged
         self._lock = Lock()
         self._waiting = deque(shards)
         self._begun = deque[tuple[Shard, Fetched]]()
@@ -155,4 +157,5 @@ class Feed:
         while self._waiting and len(self._begun) < ahead:
             self._cancel.check(self._waiting[0].uri)
             shard = self._waiting.popleft()
-            self._begun.append((shard, self._store.fetch(shard, cancel=self._cancel)))
+            fetched = self._store.fetch(shard, piece=self._piece, cancel=self._cancel)
+            self._begun.append((shard, fetched))

@@ -3,8 +3,9 @@
 Belongs here: what the footer says, reading within a bound of memory. Does not: the object
 (shards.py), its bytes on their way (download.py), encoding.
 
-Memory: row groups are read page by page, one page of each column at a time, whatever their size;
-a batch holds BATCH_ROWS rows, or fewer where rows are wide.
+Memory: row groups are read page by page, one page of each column at a time, whatever their size,
+through buffers of two pieces for all columns together; a batch holds BATCH_ROWS rows, or a piece
+where rows are wide (workers.py says how large a piece is).
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,8 +21,6 @@ from bq2pg_assets.engine.model import Shard
 
 # 8,192 rows: faster and smaller than 64 k in the measurements of the COPY route.
 BATCH_ROWS = 8_192
-BATCH_BYTES = 4 * 1024 * 1024
-BUFFERS = 8 * 1024 * 1024  # of all columns of one part together
 # A text column of few values is read as such: Arrow then makes each value once, not for each row.
 # A larger dictionary may not hold all values of the column, and is slower than none.
 DICTIONARY_BYTES = 32 * 1024
@@ -30,8 +29,8 @@ DICTIONARY_BYTES = 32 * 1024
 class FetchedShard:
     """A shard that is being downloaded. `close` it when all its parts were read."""
 
-    def __init__(self, shard: Shard, download: Download) -> None:
-        self.shard, self._download = shard, download
+    def __init__(self, shard: Shard, download: Download, *, piece: int) -> None:
+        self.shard, self.piece, self._download = shard, piece, download
         self._metadata: pq.FileMetaData | None = None  # the footer, once it was read
 
     def parts(self, wanted: int, *, staged: Sequence[int] = ()) -> list["ShardPart"]:
@@ -69,7 +68,7 @@ class FetchedShard:
             metadata=self._metadata,
             read_dictionary=_repeated(self._metadata, columns) if self._metadata else None,
             pre_buffer=False,
-            buffer_size=max(BUFFERS // max(len(columns), 1), 16 * 1024),
+            buffer_size=max(2 * self.piece // max(len(columns), 1), 16 * 1024),
         )
 
     @contextmanager
@@ -130,7 +129,7 @@ class OpenParquet:
         with fetched._reading(), fetched._reader(columns) as reader:
             groups = self._part.row_groups or range(reader.metadata.num_row_groups)
             for batch in reader.iter_batches(
-                _batch_rows(reader.metadata, groups),
+                _batch_rows(reader.metadata, groups, piece=fetched.piece),
                 row_groups=list(groups),
                 columns=columns,
                 use_threads=False,
@@ -160,8 +159,8 @@ def _plain(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
 
 
-def _batch_rows(metadata: pq.FileMetaData, groups: Sequence[int]) -> int:
-    """How many rows are about BATCH_BYTES, by the sizes that the footer tells."""
+def _batch_rows(metadata: pq.FileMetaData, groups: Sequence[int], *, piece: int) -> int:
+    """How many rows are about `piece` bytes, by the sizes that the footer tells."""
     rows = sum(metadata.row_group(i).num_rows for i in groups)
     size = sum(metadata.row_group(i).total_byte_size for i in groups)
-    return max(1, min(BATCH_ROWS, int(BATCH_BYTES * rows // max(size, 1))))
+    return max(1, min(BATCH_ROWS, int(piece * rows // max(size, 1))))

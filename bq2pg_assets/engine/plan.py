@@ -190,7 +190,8 @@ def make_plan(
         source_bytes=facts.num_bytes,
         bytes_probed=probe.bytes_billed if probe is not None else 0,
         max_bytes_billed=table.max_bytes_billed,
-        parallelism=table.parallelism,
+        parallelism=table.share.workers,
+        piece_bytes=table.share.piece,
         nul_bytes=NulBytes(table.nul_bytes),
         # An extract job needs no filter, and a table that wants one is not read directly.
         every_partition_of=None if out.way is ExportWay.EXTRACT else intent.every_partition_of,

@@ -86,8 +86,8 @@ class ReadStreams:
                 timeout=REQUEST_SECONDS,
             )
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> "Stream":
-        """Nothing yet: a stream is read when a worker asks for it."""
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> "Stream":
+        """Nothing yet: a stream is read when a worker asks for it. BigQuery cuts the pieces."""
         cancel.check(shard.uri)
         return Stream(self, shard, cancel)
 

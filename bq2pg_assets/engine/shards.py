@@ -82,13 +82,13 @@ class GcsShards:
             for (table, run), own in found.items()
         )
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> "FetchedShard":
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> "FetchedShard":
         """Begin to download the shard."""
         blob = self.client.bucket(self.name).blob(
             self._path(shard.uri), generation=shard.generation
         )
         cancel.check(shard.uri)
-        return FetchedShard(shard, Download(blob, shard, cancel=cancel))
+        return FetchedShard(shard, Download(blob, shard, piece=piece, cancel=cancel), piece=piece)
 
     def delete(self, prefix: str) -> int:
         """Delete everything below `prefix`. Returns the number of objects. Raises StorageError.

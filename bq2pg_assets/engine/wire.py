@@ -92,6 +92,8 @@ def range_of(bound: Callable[[pa.Array], Bytes]) -> Callable[[pa.Array], pa.Arra
         low, high = bound(first), bound(second)
         size = np.full((len(array), 1), low.shape[1], ">i4")
         parts = [_bytes(flags.astype(np.uint8)), _bytes(size), low, _bytes(size), high]
+        if not (low_open | high_open).any():
+            return _array(np.hstack(parts), array)
         there = [np.ones(len(array), bool), ~low_open, ~low_open, ~high_open, ~high_open]
         return _array(
             np.hstack(parts),

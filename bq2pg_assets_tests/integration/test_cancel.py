@@ -37,10 +37,10 @@ class Held(GcsShards):
         super().__init__(world.storage, bucket=world.bucket)
         self.reached, self.go = threading.Event(), threading.Event()
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> FetchedShard:
         self.reached.set()
         assert self.go.wait(DEADLINE)
-        return super().fetch(shard, cancel=cancel)
+        return super().fetch(shard, piece=piece, cancel=cancel)
 
 
 def cancelled(run: Future[Any], world: World, before: Snapshot) -> None:

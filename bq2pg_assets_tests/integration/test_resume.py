@@ -33,9 +33,9 @@ class Counting(GcsShards):
         super().__init__(client, bucket=bucket)
         self.read: list[str] = []
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> FetchedShard:
         self.read.append(shard.uri)
-        return super().fetch(shard, cancel=cancel)
+        return super().fetch(shard, piece=piece, cancel=cancel)
 
 
 def counting(world: World) -> Counting:

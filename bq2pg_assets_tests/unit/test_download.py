@@ -14,11 +14,12 @@ import pytest
 from google.api_core.exceptions import NotFound, ServiceUnavailable
 
 from bq2pg_assets.engine.cancel import CancelToken
-from bq2pg_assets.engine.download import RANGE, TAIL, ArrivingFile, Download
+from bq2pg_assets.engine.download import TAIL, ArrivingFile, Download
 from bq2pg_assets.engine.errors import CancelledError, StorageError
 from bq2pg_assets.engine.model import Shard
 from bq2pg_assets_tests.blobs import Answer, Blob, crc32c
 
+RANGE = 1024**2
 DATA = os.urandom(2 * RANGE + 12_345)
 
 
@@ -32,7 +33,7 @@ def download(
 ) -> Iterator[tuple[Download, Blob]]:
     blob = Blob(answer)
     shard = Shard("gs://b/x", size, 1, crc32c(DATA[:size]))
-    load = Download(blob, shard, cancel=cancel or CancelToken())
+    load = Download(blob, shard, piece=RANGE, cancel=cancel or CancelToken())
     try:
         yield load, blob
     finally:

@@ -38,7 +38,7 @@ class Noting:
     ahead: int = 1
     notes: list[str] = field(default_factory=list)
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> Fetched:
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> Fetched:
         self.notes.append(f"fetch {shard.uri}")
         return Fetched(self, shard)
 
@@ -53,6 +53,7 @@ def feed(store: Noting, names: str, *, workers: int, **staged: Sequence[int]) ->
         shards,
         store=store,  # type: ignore[arg-type]
         workers=workers,
+        piece=1_000,
         cancel=CancelToken(),
         staged=staged,
     )

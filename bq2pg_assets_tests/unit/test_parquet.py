@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from bq2pg_assets.engine.errors import StorageError
-from bq2pg_assets.engine.parquet import BATCH_BYTES, BATCH_ROWS
-from bq2pg_assets_tests.blobs import fetched, parquet
+from bq2pg_assets.engine.parquet import BATCH_ROWS
+from bq2pg_assets_tests.blobs import PIECE, fetched, parquet
 
 IDS = pa.table({"id": pa.array(range(50_000), pa.int64()), "v": ["x"] * 50_000})
 
@@ -58,7 +58,7 @@ def test_a_part_can_be_read_twice() -> None:
                 assert sum(b.num_rows for b in opened.batches(["v"])) == 50_000
 
 
-@pytest.mark.parametrize(("width", "most"), [(1, BATCH_ROWS), (10_000, BATCH_BYTES // 10_000)])
+@pytest.mark.parametrize(("width", "most"), [(1, BATCH_ROWS), (10_000, PIECE // 10_000)])
 def test_wide_rows_come_in_smaller_batches(width: int, most: int) -> None:
     table = pa.table({"v": [f"{i:0{width}d}" for i in range(10_000)]})
     with fetched(parquet(table, group=10_000)) as shard, shard.parts(1)[0].open() as opened:
