@@ -50,7 +50,10 @@ def run(argv: Sequence[str]) -> ExitCode:
         return ExitCode.INTERRUPTED
     if (error := ended[0].error) is not None:
         return exit_codes.code_of(error)
-    output.say(f"{arguments.pg_table}: {result_table.sentence(ended[0].row)}")
+    row = ended[0].row
+    output.say(f"{arguments.pg_table}: {result_table.sentence(row)}")
+    if row.time:
+        output.note(f"{arguments.pg_table}: time: {row.time}")
     return ExitCode.DONE
 
 

@@ -35,40 +35,34 @@ class View(Protocol):
         """Leave the screen as it was, but for the lines."""
 
 
-def describe(progress: Progress, *, rows_per_second: float = 0.0) -> str:
+def describe(progress: Progress) -> str:
     """One progress in words; what is not known yet is left out. Pure."""
     parts = []
     if progress.rows:
         total = progress.expected_rows
         of = f" of {wording.count(total)}" if total and total >= progress.rows else ""
         parts.append(f"{wording.count(progress.rows)}{of} rows")
-    if rows_per_second >= 1:
-        parts.append(f"{wording.count(round(rows_per_second))} rows/s")
+    if progress.rows_per_second is not None:
+        parts.append(f"{wording.count(round(progress.rows_per_second))} rows/s")
     if progress.shards:
         parts.append(f"{progress.shards_done} of {wording.plural(progress.shards, 'shard')}")
     if progress.bytes:
         parts.append(wording.size(progress.bytes))
+    if progress.seconds_left is not None:
+        parts.append(f"{wording.duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
-class Pace:
-    """Rows per second within the phase that is under way."""
+class Phase:
+    """The phase that is under way."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._phase, self._since, self._rows = clock, ("", ""), 0.0, 0
+    def __init__(self) -> None:
+        self._phase = ("", "")
 
     def begins(self, progress: Progress) -> bool:
         """Whether this is the first word of a phase."""
-        if (progress.table, progress.phase) == self._phase:
-            return False
-        self._phase = (progress.table, progress.phase)
-        self._since, self._rows = self._clock(), progress.rows
-        return True
-
-    def rows_per_second(self, progress: Progress) -> float:
-        """Since the phase began; 0 in its first moments, when the number would jump."""
-        seconds = self._clock() - self._since
-        return (progress.rows - self._rows) / seconds if seconds >= 0.5 else 0.0
+        before, self._phase = self._phase, (progress.table, progress.phase)
+        return before != self._phase
 
 
 class PlainView:
@@ -80,18 +74,18 @@ class PlainView:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._write, self._clock, self._pace = write, clock, Pace(clock)
+        self._write, self._clock, self._phase = write, clock, Phase()
         self._last = float("-inf")
         self._lock = threading.Lock()
 
     def report(self, progress: Progress) -> None:
         """Write a line unless one was just written for this phase."""
         with self._lock:
-            begins, now = self._pace.begins(progress), self._clock()
+            begins, now = self._phase.begins(progress), self._clock()
             if not begins and now - self._last < LINE_EVERY_SECONDS:
                 return
             self._last = now
-            says = describe(progress, rows_per_second=self._pace.rows_per_second(progress))
+            says = describe(progress)
             self._write(f"{progress.table}: {progress.phase}" + (f": {says}" if says else ""))
 
     def line(self, text: str) -> None:
@@ -112,23 +106,24 @@ class LiveView:
 
     def __init__(self) -> None:
         self._rich = _rich_progress()
-        self._pace, self._lock = Pace(), threading.Lock()
+        self._phase, self._lock = Phase(), threading.Lock()
         self._task: TaskID | None = None
 
     def report(self, progress: Progress) -> None:
         """Move the line."""
         with self._lock:
             # A task of its own for each phase: rich cannot take a known total back again.
-            if self._pace.begins(progress) or self._task is None:
+            if self._phase.begins(progress) or self._task is None:
                 if self._task is not None:
                     self._rich.remove_task(self._task)
                 title = f"{progress.table}: {progress.phase}"
                 self._task = self._rich.add_task(title, total=None, says="")
+            by_rows = progress.expected_rows is not None
             self._rich.update(
                 self._task,
-                total=progress.expected_rows,
-                completed=progress.rows,
-                says=describe(progress, rows_per_second=self._pace.rows_per_second(progress)),
+                total=progress.expected_rows if by_rows else progress.expected_bytes,
+                completed=progress.rows if by_rows else progress.bytes,
+                says=describe(progress),
             )
 
     def line(self, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bq2pg_assets.cli import wording
 from bq2pg_assets.engine.errors import CancelledError, LockedError
 from bq2pg_assets.engine.model import CursorValue, Outcome, as_stored
+from bq2pg_assets.engine.profile import summary
 from bq2pg_assets.engine.results import SyncResult, TableStatus
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ LEFT = {"table", "mode", "cursor"}
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """How one table ended. `ended` is empty where rows were loaded, otherwise says what instead."""
+    """How one table ended. `ended` is empty where rows were loaded, otherwise says what instead.
+
+    `time` tells in a line where the time went, and is empty where there is nothing to tell.
+    """
 
     table: str
     mode: str
@@ -31,6 +35,7 @@ class ResultRow:
     cursor: CursorValue | None = None
     ended: str = ""
     good: bool = True
+    time: str = ""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -54,6 +59,7 @@ def from_result(result: SyncResult) -> ResultRow:
         seconds=result.seconds,
         cursor=as_stored(result.cursor_after),
         ended="nothing new" if result.outcome is Outcome.NOTHING_NEW else "",
+        time=_time(result),
     )
 
 
@@ -90,6 +96,14 @@ def sentence(row: ResultRow) -> str:
     words += [f"{rate} rows/s"] if rate else []
     words += [f"cursor {wording.moment(row.cursor)}"] if row.cursor is not None else []
     return ", ".join([*words, f"mode {row.mode}"])
+
+
+def _time(result: SyncResult) -> str:
+    """`export 61 %, server 20 %. BigQuery's query took …`"""
+    if result.outcome is not Outcome.LOADED:
+        return ""
+    told = (summary(result.profile, result.phases), result.advice)
+    return ". ".join(part for part in told if part)
 
 
 def rich_table(rows: Sequence[ResultRow]) -> "Table":

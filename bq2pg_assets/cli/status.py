@@ -85,6 +85,7 @@ def as_object(table: str, status: TableStatus | None, *, circuit: Circuit) -> di
             "run_id": status.run_id,
             "error": redact(status.error) if status.error else None,
             "source_modified_at": wording.iso(status.source_modified_at),
+            "advice": status.advice,
         },
     }
 

@@ -47,6 +47,9 @@ def sync(
     source, shards, target = engine_parts(settings)
     ended = Runner(source, shards, target, view()).run(chosen.tables, options=wanted)
     print_results([one.row for one in ended])
+    for one in ended:
+        if one.row.time:
+            output.note(f"{one.row.table}: time: {one.row.time}")
     if len(ended) < len(chosen.tables):
         left = ", ".join(table.name for table in chosen.tables[len(ended) :])
         output.note(f"not started: {left}")

@@ -129,6 +129,7 @@ def _work(result: SyncResult) -> Metadata:
         "shards": dg.MetadataValue.int(result.shards),
         "seconds": dg.MetadataValue.float(round(result.seconds, 3)),
         **{name: dg.MetadataValue.float(round(took, 3)) for name, took in seconds.items()},
+        **_profile(result),
         "rows_per_second": dg.MetadataValue.int(round(per_second)),
         # Only where something was taken: a table without U+0000 has nothing to say of it.
         **(
@@ -149,6 +150,18 @@ def _work(result: SyncResult) -> Metadata:
             }
         ),
     }
+
+
+def _profile(result: SyncResult) -> Metadata:
+    """Seconds of all workers of the copy together, so they may exceed `seconds/copy`."""
+    if result.profile is None:
+        return {}
+    spent = {
+        f"worker_seconds/{part}": dg.MetadataValue.float(round(took, 3))
+        for part, took in result.profile.seconds.items()
+    }
+    workers = dg.MetadataValue.int(result.profile.workers)
+    return {"workers": workers, **spent, **_texts({"advice": result.advice})}
 
 
 def _changes(changes: tuple[SchemaChange, ...]) -> Metadata:

@@ -32,6 +32,7 @@ from bq2pg_assets.engine.model import (
     SourceFacts,
     SyncPlan,
 )
+from bq2pg_assets.engine.profile import advice
 from bq2pg_assets.engine.redact import redact
 from bq2pg_assets.engine.results import Check, Progress, Spent, SyncResult
 from bq2pg_assets.engine.session import TargetSession
@@ -152,15 +153,17 @@ class Attempt:
             resumed_from=str(plan.resumes.attempt) if plan.resumes else None,
             row_counts={"null_cursor": plan.null_cursors} if plan.null_cursors else {},
             quarantined=len(copied.bad) if copied else 0,
+            profile=copied.profile if copied else None,
         )
 
     def ended(self, result: SyncResult, *, target_rows: int | None) -> SyncResult:
-        """The result with the whole time."""
+        """The result with the whole time, and what to do about it."""
         return replace(
             result,
             seconds=round(self.seconds, 3),
             phases=dict(self.phases),
             target_rows=target_rows,
+            advice=advice(result.profile, self.phases, publish=result.publish, way=result.way),
         )
 
 

@@ -29,6 +29,7 @@ from bq2pg_assets.engine.model import (
 from bq2pg_assets.engine.results import Progress
 from bq2pg_assets.engine.row_json import row_text
 from bq2pg_assets.engine.session import TargetSession
+from bq2pg_assets.engine.stopwatch import Stopwatch, entered, running, timed
 
 
 def copy_shards(
@@ -67,7 +68,7 @@ def copy_shards(
         try:
             with cancel.interrupting(stop.cancel):  # also when the cancel came before
                 workers = [
-                    pool.submit(_worker, plan, feed, session=session, cancel=stop, meter=meter)
+                    pool.submit(_timed, plan, feed, session=session, cancel=stop, meter=meter)
                     for _ in range(plan.parallelism)
                 ]
                 done, _ = wait(workers, return_when=FIRST_EXCEPTION)
@@ -85,17 +86,27 @@ def copy_shards(
         dict(meter.nul_bytes),
         dict(meter.nulls),
         tuple(meter.bad),
+        meter.profile,
     )
+
+
+def _timed(
+    plan: SyncPlan, feed: Feed, *, session: TargetSession, cancel: CancelToken, meter: Meter
+) -> None:
+    with running(Stopwatch()) as watch:
+        if _worker(plan, feed, session=session, cancel=cancel, meter=meter):
+            meter.worked(watch.read())
 
 
 def _worker(
     plan: SyncPlan, feed: Feed, *, session: TargetSession, cancel: CancelToken, meter: Meter
-) -> None:
-    """Take parts until none is left."""
-    part = feed.take()
+) -> bool:
+    """Take parts until none is left. Returns whether there was any."""
+    parts = timed("download", iter(feed.take, None))
+    part = next(parts, None)
     if part is None:
-        return
-    with session.copying(plan.columns, cancel=cancel) as sink:
+        return False
+    with entered("connect", session.copying(plan.columns, cancel=cancel)) as sink:
         while part is not None:
             cancel.check(part.shard.uri)
             with part.open() as opened:
@@ -105,7 +116,8 @@ def _worker(
                     _copy_good_rows(plan, part, opened, sink=sink, cancel=cancel, meter=meter)
             if feed.done(part):
                 meter.add(done=1)
-            part = feed.take()
+            part = next(parts, None)
+    return True
 
 
 def _copy_one(
@@ -119,16 +131,19 @@ def _copy_one(
 ) -> bool:
     """Copy a shard in one COPY. False when a row is refused and the table quarantines such rows."""
     encoder = _encoder(plan, opened)
-    batches = opened.batches([c.source for c in plan.columns])
+    batches = timed("decode", opened.batches([c.source for c in plan.columns]))
     counted = Counter[str]()
 
     def pieces() -> Iterator[bytes]:
-        for piece, rows in encoder.stream(batches):
+        for piece, rows in timed("encode", encoder.stream(batches)):
             cancel.check(opened.shard.uri)
             yield piece
-            size = opened.size - counted["size"]
+            counted["rows"] += rows
+            size = opened.size * counted["rows"] // max(opened.rows, 1) - counted["size"]
             meter.add(rows=rows, size=size)
-            counted.update(rows=rows, size=size)
+            counted["size"] += size
+        meter.add(size=opened.size - counted["size"])  # of a part without rows
+        counted["size"] = opened.size
 
     try:
         with sink.transaction():  # a shard is staged and remembered, or neither
@@ -165,7 +180,7 @@ def _copy_good_rows(
         encoder = _encoder(plan, opened)
         try:
             with sink.transaction():
-                took = sink.copy(data for data, _ in encoder.stream(iter([piece])))
+                took = sink.copy(data for data, _ in timed("encode", encoder.stream(iter([piece]))))
         except (TargetError, MappingError) as error:
             if (refusal := refusal_of(error)) is None:
                 raise
@@ -178,7 +193,7 @@ def _copy_good_rows(
 
     _encoder(plan, opened)  # columns that do not fit are no fault of a row
     with sink.transaction():  # with the bad rows, for the run that may have to go on
-        for batch in opened.batches([c.source for c in plan.columns]):
+        for batch in timed("decode", opened.batches([c.source for c in plan.columns])):
             for row, refusal in isolate(batch, take=take, halves=_halves):
                 bad.append(_bad_row(plan, row, refusal))
                 meter.refused(bad[-1])

@@ -24,6 +24,7 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import StorageError
 from bq2pg_assets.engine.google_errors import storage_errors
 from bq2pg_assets.engine.model import Shard
+from bq2pg_assets.engine.stopwatch import spent_on
 
 REQUEST_SECONDS = 60.0
 TAIL = 64 * 1024  # as much of a Parquet file as Arrow reads first
@@ -124,7 +125,7 @@ class Download:
             raise self._spoilt(f"bytes {first} to {last} came as {into.count} bytes")
 
     def _wait_for(self, end: int) -> None:
-        with self._change:
+        with self._change, spent_on("download"):
             while self._arrived < end and not self._ended:
                 self._change.wait(WAKE_SECONDS)
                 self._cancel.check(self._blob.name)
@@ -132,7 +133,7 @@ class Download:
                 raise self._error or self._spoilt("the download was stopped")
 
     def _fetched_tail(self) -> bytes:
-        with self._tail_lock:
+        with self._tail_lock, spent_on("download"):
             if self._tail is None:
                 tail = bytearray()
                 self._fetch(self.size - TAIL, self.size - 1, into=_Sink(tail.extend))

@@ -11,6 +11,7 @@ from threading import Lock
 
 from bq2pg_assets.engine.bad_rows import hold_limit
 from bq2pg_assets.engine.model import BadRow, Shard, StagedShard, SyncPlan
+from bq2pg_assets.engine.profile import Profile
 from bq2pg_assets.engine.results import Progress
 
 REPORT_SECONDS = 1.0
@@ -31,6 +32,7 @@ class Copied:
     nul_bytes: Mapping[str, int] = field(default_factory=dict)
     nulls: Mapping[str, int] = field(default_factory=dict)
     bad: tuple[BadRow, ...] = ()
+    profile: Profile | None = None
 
 
 class Meter:
@@ -43,14 +45,18 @@ class Meter:
         report: Callable[[Progress], None],
         *,
         staged: Sequence[StagedShard] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan, self._shards, self._report = plan, len(shards), report
-        self._lock, self._last = Lock(), 0.0
+        self._size = sum(shard.size for shard in shards)
+        self._lock, self._clock, self._began, self._last = Lock(), clock, clock(), float("-inf")
+        self.profile = Profile(parallelism=plan.parallelism)
         self.bad = [bad for shard in staged for bad in shard.bad]
         self.rows = sum(shard.rows for shard in staged)
         self.in_shards = self.rows + len(self.bad)
         self.bytes = sum(shard.bytes for shard in staged)
         self.done = sum(not shard.row_groups for shard in staged)
+        self._before = (self.rows, self.bytes)  # of an earlier attempt: no speed of this one
         self.nul_bytes, self.nulls = Counter[str](), Counter[str]()
         for shard in staged:
             self.staged(shard)
@@ -67,6 +73,11 @@ class Meter:
             self.nul_bytes.update(shard.nul_bytes)
             self.nulls.update(shard.nulls)
 
+    def worked(self, seconds: Mapping[str, float]) -> None:
+        """Count what a worker's time went into, by part."""
+        with self._lock:
+            self.profile = self.profile.with_worker(seconds)
+
     def add(self, *, rows: int = 0, size: int = 0, done: int = 0, in_shards: int = 0) -> None:
         """Count, and tell when a second has passed or a shard is done."""
         with self._lock:
@@ -74,7 +85,7 @@ class Meter:
             self.bytes += size
             self.done += done
             self.in_shards += in_shards
-            now = time.monotonic()
+            now = self._clock()
             if not done and now - self._last < REPORT_SECONDS:
                 return
             self._last = now
@@ -86,5 +97,9 @@ class Meter:
                 shards_done=self.done,
                 shards=self._shards,
                 expected_rows=self._plan.expected_rows,
+                expected_bytes=self._size or None,
+                seconds=now - self._began,
+                staged_rows=self._before[0],
+                staged_bytes=self._before[1],
             )
         self._report(progress)

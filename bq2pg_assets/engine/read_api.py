@@ -21,6 +21,7 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.errors import SourceError
 from bq2pg_assets.engine.google_errors import bigquery_errors, without_values
 from bq2pg_assets.engine.model import RunId, Shard, SyncPlan
+from bq2pg_assets.engine.stopwatch import spent_on
 
 if TYPE_CHECKING:
     from google.cloud.bigquery_storage_v1 import BigQueryReadClient
@@ -162,7 +163,7 @@ class StreamShard:
         self._cancel.check(self.shard.uri)
 
     def _next(self) -> Any:
-        with bigquery_errors(self.shard.uri):
+        with bigquery_errors(self.shard.uri), spent_on("download"):
             return next(self._messages, None)
 
 

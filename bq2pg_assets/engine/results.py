@@ -18,7 +18,9 @@ from bq2pg_assets.engine.model import (
     SchemaChange,
     TargetName,
 )
+from bq2pg_assets.engine.profile import Profile
 
+STEADY_SECONDS = 1.0  # what a copy does in less says nothing of its speed
 CATALOG = "catalog"  # the check that a replaced table is what it was, but for its rows
 
 
@@ -34,7 +36,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; reported at most about once a second."""
+    """How far a run is; reported at most about once a second.
+
+    Of a copy, `seconds` is how long it has been under way. What an earlier attempt staged is among
+    `rows` and `bytes`; `staged_rows` and `staged_bytes` tell how much of them that is.
+    """
 
     table: str
     phase: str
@@ -43,6 +49,33 @@ class Progress:
     shards_done: int = 0
     shards: int = 0
     expected_rows: int | None = None
+    expected_bytes: int | None = None
+    seconds: float = 0.0
+    staged_rows: int = 0
+    staged_bytes: int = 0
+
+    @property
+    def rows_per_second(self) -> float | None:
+        """How many rows this attempt has copied in a second; None while it cannot be told."""
+        return self._speed(self.rows - self.staged_rows)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the copy is done if it goes on like that: by rows, or by bytes where the number of
+        rows is not known or was exceeded. None while it cannot be told."""
+        for done, staged, expected in (
+            (self.rows, self.staged_rows, self.expected_rows),
+            (self.bytes, self.staged_bytes, self.expected_bytes),
+        ):
+            speed = self._speed(done - staged)
+            if expected is not None and expected >= done and speed:
+                return (expected - done) / speed
+        return None
+
+    def _speed(self, done: int) -> float | None:
+        if self.seconds < STEADY_SECONDS or done <= 0:
+            return None
+        return done / self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +87,7 @@ class SyncResult:
     that is more than `rows`: duplicates, inserted, updated, deleted, closed, null_cursor.
     `quarantined` counts the rows that the target refused, which `rows` leaves out.
     `lock_seconds` is how long a replace kept others from the target, from asking for the lock to
-    the commit.
+    the commit. `profile` tells what the time of the copy went into, `advice` what to do about it.
     """
 
     table: str
@@ -86,6 +119,8 @@ class SyncResult:
     row_counts: Mapping[str, int] = field(default_factory=dict)
     quarantined: int = 0
     lock_seconds: float | None = None
+    profile: Profile | None = None
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +153,7 @@ class TableStatus:
     error: str | None = None
     source_modified_at: datetime | None = None
     target: str = ""
+    advice: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ CREATE TABLE IF NOT EXISTS {} (
   row_counts         jsonb,
   quarantined        bigint,
   made_for           text,
-  left_objects       boolean
+  left_objects       boolean,
+  profile            jsonb,
+  advice             text
 )"""
 
 FINISH = """
@@ -88,7 +90,8 @@ UPDATE {} SET outcome = %(outcome)s, mode = %(mode)s, export_way = %(way)s, rows
   bytes_billed = %(bytes_billed)s, cost = %(cost)s, cursor_before = %(cursor_before)s,
   cursor_after = %(cursor_after)s, source_modified_at = %(source_modified_at)s,
   nul_bytes = %(nul_bytes)s, schema_changes = %(schema_changes)s,
-  row_counts = %(row_counts)s, quarantined = %(quarantined)s
+  row_counts = %(row_counts)s, quarantined = %(quarantined)s,
+  profile = %(profile)s, advice = %(advice)s
 WHERE id = %(id)s"""
 
 STATUS = """
@@ -104,6 +107,7 @@ ADDED = (
     *("snapshot_at timestamptz", "expected_rows bigint", "resumed_from text", "location text"),
     "shape text",
     *("row_counts jsonb", "quarantined bigint", "made_for text", "left_objects boolean"),
+    *("profile jsonb", "advice text"),
 )
 COMPLETE = f"""
 SELECT NULLIF(count(*) = {len(ADDED)}, false) FROM pg_attribute WHERE attrelid = to_regclass(%s)
@@ -326,6 +330,8 @@ def finish(conn: Connection[Any], own_schema: str, *, attempt: int, result: Sync
             "schema_changes": Jsonb([asdict(c) for c in result.schema_changes]),
             "row_counts": Jsonb(dict(result.row_counts)),
             "quarantined": result.quarantined,
+            "profile": Jsonb(result.profile.record) if result.profile else None,
+            "advice": result.advice,
             "id": attempt,
         },
     )
@@ -381,6 +387,7 @@ def statuses(conn: Connection[Any], own_schema: str) -> list[TableStatus]:
             run_id=row["run_id"],
             error=row["error"],
             source_modified_at=row["loaded_from"],
+            advice=row.get("advice"),  # an earlier version made the table without it
         )
         for row in rows
     ]

@@ -9,10 +9,11 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_everything_that_is_known_is_told() -> None:
-    progress = Progress("t", "copy", 1200, 2048, shards_done=1, shards=3, expected_rows=5000)
+    progress = Progress(
+        "t", "copy", 1200, 2048, shards_done=1, shards=3, expected_rows=5000, seconds=2.0
+    )
     assert (
-        describe(progress, rows_per_second=600.4)
-        == "1,200 of 5,000 rows, 600 rows/s, 1 of 3 shards, 2.0 KiB"
+        describe(progress) == "1,200 of 5,000 rows, 600 rows/s, 1 of 3 shards, 2.0 KiB, 6.3 s left"
     )
 
 
@@ -34,7 +35,7 @@ def test_lines_are_throttled_but_every_phase_is_told() -> None:
     view.report(Progress("t", "copy", 0))
     for second in range(1, 2 * int(LINE_EVERY_SECONDS)):
         clock.now = 100.0 + second
-        view.report(Progress("t", "copy", second * 1000))
+        view.report(Progress("t", "copy", second * 1000, seconds=second))
     view.report(Progress("t", "verify"))
     assert lines == [
         "t: export",

@@ -1,5 +1,6 @@
 """Promise: whatever ran the tables, the final table is the same."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from bq2pg_assets.cli import result_table
 from bq2pg_assets.cli.result_table import ResultRow
 from bq2pg_assets.engine.errors import Bq2pgError, CancelledError, LockedError, SourceError
 from bq2pg_assets.engine.model import Mode, Outcome, TargetName
+from bq2pg_assets.engine.profile import PARTS, Profile
 from bq2pg_assets.engine.results import SyncResult, TableStatus
 
 CURSOR = datetime(2024, 1, 31, 5, tzinfo=UTC)
@@ -64,6 +66,18 @@ def test_a_result_and_the_history_of_it_give_the_same_row(outcome: Outcome, last
     rows = [result_table.from_result(result(outcome)), result_table.from_status(status)]
     assert rows[0] == rows[1]
     assert rows[0].cells == ("orders", "append", "5", "2.0", "2", last)
+
+
+def test_where_the_time_went_is_one_line_with_the_advice() -> None:
+    phases = {"export": 7.0, "copy": 3.0}
+    profile = Profile(2, 2, dict.fromkeys(PARTS, 0.0) | {"server": 6.0})
+    loaded = replace(result(Outcome.LOADED), phases=phases, profile=profile, advice="Do less.")
+    assert result_table.from_result(loaded).time == "export 70%, server 30%. Do less."
+    assert result_table.from_result(replace(loaded, advice=None)).time == "export 70%, server 30%"
+    short = replace(loaded, phases={"export": 0.7}, advice=None)
+    assert result_table.from_result(short).time == ""
+    nothing = replace(loaded, outcome=Outcome.NOTHING_NEW, profile=None)
+    assert result_table.from_result(nothing).time == ""
 
 
 @pytest.mark.parametrize(

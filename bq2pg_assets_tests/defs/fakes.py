@@ -22,6 +22,7 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.circuit import Circuit, CircuitState
 from bq2pg_assets.engine.errors import Bq2pgError
 from bq2pg_assets.engine.model import Column, ExportWay, Mode, Outcome, RunId, RunOptions
+from bq2pg_assets.engine.profile import Profile
 from bq2pg_assets.engine.results import Check, Progress, SyncResult, TableStatus
 
 PROJECT = "test-project"
@@ -67,6 +68,8 @@ def a_result(table: TableConfig, **changes: Any) -> SyncResult:
         source=table.source or "",
         source_modified_at=MODIFIED,
         target_rows=5600,
+        profile=Profile(2, 2, {"connect": 0.1, "server": 0.8}),
+        advice="BigQuery's query took 62% of the time: look there.",
     )
     return replace(result, **changes)
 

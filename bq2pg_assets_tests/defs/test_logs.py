@@ -20,20 +20,33 @@ ENGINE = logging.getLogger("bq2pg_assets.engine.sync")
             "copy: 1,200 rows, 81 MB, 4 of 10 shards",
         ),
         (Progress("t", "copy", rows=12, expected_rows=3000), "copy: 12 of 3,000 rows"),
+        (
+            Progress("t", "copy", rows=5000, expected_rows=9000, seconds=2.0),
+            "copy: 5,000 of 9,000 rows, 2,500 rows/s, 2 s left",
+        ),
     ],
 )
 def test_a_line_says_how_far_it_is(progress: Progress, line: str) -> None:
     assert progress_line(progress) == line
 
 
-def test_an_hour_of_progress_is_a_page_and_not_a_book() -> None:
+def test_an_hour_of_progress_is_a_line_every_ten_seconds() -> None:
     """Each line is a row in Dagster's database."""
     now, lines = [0.0], []
     log = ProgressLog(lines.append, clock=lambda: now[0])
     for second in range(3600):
         now[0] = float(second)
         log(Progress("t", "copy", rows=second))
-    assert 60 < len(lines) < 75
+    assert 355 < len(lines) < 370
+
+
+def test_a_short_load_is_told_more_often() -> None:
+    now, told = [0.0], list[float]()
+    log = ProgressLog(lambda _: told.append(now[0]), clock=lambda: now[0])
+    for second in range(40):
+        now[0] = float(second)
+        log(Progress("t", "copy", rows=second))
+    assert told == [0, 1, 3, 7, 15, 25, 35]
 
 
 def test_a_new_phase_is_told_at_once() -> None:

@@ -17,6 +17,7 @@ from bq2pg_assets.engine.cancel import CancelToken
 from bq2pg_assets.engine.download import TAIL, ArrivingFile, Download
 from bq2pg_assets.engine.errors import CancelledError, StorageError
 from bq2pg_assets.engine.model import Shard
+from bq2pg_assets.engine.stopwatch import Stopwatch, running
 from bq2pg_assets_tests.blobs import Answer, Blob, crc32c
 
 RANGE = 1024**2
@@ -162,3 +163,23 @@ def test_close_stops_the_download_after_the_range_under_way() -> None:
         go.set()
         closing.result(30)
         assert blob.asked == [(0, RANGE - 1)]
+
+
+def test_a_worker_that_waits_for_bytes_counts_it_as_the_download() -> None:
+    """The range comes five seconds after the reader looked at the clock, which begins its wait."""
+    now, looks, waits = [0.0], list[float](), Event()
+
+    def answer(start: int, end: int) -> bytes:
+        assert waits.wait(30)
+        now[0] += 5.0
+        return whole(start, end)
+
+    def clock() -> float:
+        looks.append(now[0])
+        if len(looks) == 2:
+            waits.set()
+        return looks[-1]
+
+    with download(answer, size=RANGE) as (load, _), running(Stopwatch(clock)) as watch:
+        ArrivingFile(load).read()
+    assert {part: took for part, took in watch.read().items() if took} == {"download": 5.0}
