@@ -41,7 +41,7 @@ def test_the_end_of_a_shard_is_told_at_once() -> None:
 
 def test_what_an_earlier_attempt_staged_is_no_speed_of_this_one() -> None:
     clock, told = Clock(), list[Progress]()
-    staged = StagedShard("x", 1, 900, 9000, {}, bad=(), row_groups=())
+    staged = StagedShard("x", 1, 900, 9000, {}, {})
     shards = [Shard("x", 9000, 1), Shard("y", 3000, 1)]
     plan = a_plan(expected_rows=1200)
     meter = Meter(plan, shards, told.append, staged=[staged], clock=clock)
