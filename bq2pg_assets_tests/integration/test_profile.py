@@ -54,7 +54,7 @@ def test_rows_refused_are_copied_again_and_the_time_of_it_counts(world: World) -
 
 def test_a_run_that_finds_nothing_new_has_no_profile(world: World) -> None:
     world.make_source("SELECT 1 AS id, TIMESTAMP '2024-01-01' AS max_ingested_at")
-    first, second = (world.sync(mode="append") for _ in range(2))
+    first, second = (world.sync(mode="append", parallelism=2) for _ in range(2))
     assert first.profile == Profile(1, 2, first.profile.seconds if first.profile else {})
     assert (second.profile, second.advice) == (None, None)
     assert [row["profile"] is None for row in world.history()] == [False, True]
