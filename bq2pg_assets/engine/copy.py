@@ -48,6 +48,7 @@ def copy_shards(
     When a worker fails, or the caller is interrupted, the others are stopped and waited for:
     nothing writes to the staging table after this returned.
     """
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own keeps 40 MB more of what was freed
     meter = Meter(plan, shards, report, staged=staged)
     whole = {shard.uri for shard in staged if not shard.row_groups}
     groups = defaultdict[str, list[int]](list)

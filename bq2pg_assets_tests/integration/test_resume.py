@@ -248,7 +248,7 @@ def test_a_staging_table_that_a_copy_still_holds_is_not_taken_over(world: World)
 
 def test_a_final_failure_and_a_cancellation_leave_nothing_to_go_on_with(world: World) -> None:
     query = f"{NEW} UNION ALL SELECT NULL, NULL"
-    die(world, query=query, not_null=["id"])
+    die(world, query=query)
     with pytest.raises(VerifyError):
         world.sync(query=query, not_null=["id"])
     world.no_leftovers()
