@@ -7,10 +7,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from bq2pg_assets_tests.bench import chart, machine, report
+from bq2pg_assets_tests.bench import chart, machine, report, scaling
 from bq2pg_assets_tests.bench.contest import Scale
+from bq2pg_assets_tests.bench.datasets import shards
 from bq2pg_assets_tests.bench.results import Results
-from bq2pg_assets_tests.bench.rows import ROWS
+from bq2pg_assets_tests.bench.rows import MILLION, ROWS
 from bq2pg_assets_tests.bench.run import Contest
 from bq2pg_assets_tests.bench.server import SETTINGS, running
 from bq2pg_assets_tests.bench.stock import Stock
@@ -55,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         chart.draw(folder, into=DOCS)
         (DOCS / "benchmarks.md").write_text(text, encoding="utf-8")
+        lineitem = shards("lineitem", 6 * MILLION, folder=folder / "data")
+        scaled = scaling.page(found, scaling.measured(found, lineitem))
+        (DOCS / "scaling.md").write_text(scaled, encoding="utf-8")
     return 1 if any(row.entries[0].error for row in found.rows) else 0
 
 

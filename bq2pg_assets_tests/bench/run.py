@@ -19,7 +19,7 @@ from bq2pg_assets_tests.bench.contest import Contestant, Entry, Row, Scale
 from bq2pg_assets_tests.bench.results import EntryResult, RowResult
 from bq2pg_assets_tests.bench.server import Servers
 from bq2pg_assets_tests.bench.stock import TABLE, Stock, Stocked, create_table
-from bq2pg_assets_tests.bench.timing import ContestantError, timed
+from bq2pg_assets_tests.bench.timing import MIB, ContestantError, timed
 
 CONTESTANTS = Path(__file__).with_name("contestants")
 Say = Callable[[str], object]
@@ -86,8 +86,10 @@ class Contest:
                 with psycopg.connect(dsn) as conn:
                     conn.execute(cast(LiteralString, create_table(stocked.data, contestant.into)))
             self._servers.checkpoint()
+            began = self._wal(dsn)
             figures = timed(command, job, home=self._stock.folder / "home")
-            figures["scanned_rows"] = self._scanned(dsn, contestant.into)
+            figures["wal_mb"] = (self._wal(dsn) - began) / MIB
+            figures |= self._read(dsn, contestant.into)
             self._check(dsn, contestant, expected=expected(contestant, stocked, base))
             return figures
         finally:
@@ -99,13 +101,21 @@ class Contest:
         python = peers.built(contestant.environment, self._stock.folder)
         return [str(python), str(CONTESTANTS / f"{contestant.module}.py")]
 
-    def _scanned(self, dsn: str, into: str) -> float:
-        """Rows of the target that were read from its first page to its last."""
+    def _wal(self, dsn: str) -> float:
+        """How many bytes of WAL the server has ever written."""
+        with psycopg.connect(dsn) as conn:
+            (written,) = conn.execute("SELECT pg_current_wal_lsn() - '0/0'").fetchone() or (0,)
+        return float(written)
+
+    def _read(self, dsn: str, into: str) -> dict[str, float]:
+        """The target's size, and its rows that were read from its first page to its last."""
         with psycopg.connect(dsn) as conn:
             found = conn.execute(
-                "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relid = to_regclass(%s)", [into]
-            ).fetchone()
-        return float(found[0]) if found else 0.0
+                "SELECT seq_tup_read, pg_table_size(relid) FROM pg_stat_user_tables "
+                "WHERE relid = to_regclass(%s)",
+                [into],
+            ).fetchone() or (0, 0)
+        return {"scanned_rows": float(found[0]), "table_mb": found[1] / MIB}
 
     def _check(self, dsn: str, contestant: Contestant, *, expected: int) -> None:
         """Raises ContestantError when rows are missing: fast and wrong is no result."""
