@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self, TypeVar, overload
 
@@ -168,7 +169,7 @@ def load_settings(kind: type[ProjectSettings] = Settings) -> ProjectSettings:
     """
     problems = []
     try:
-        return kind()
+        return _of_environment(kind, frozenset(os.environ.items()))
     except ValidationError as error:
         problems = list(_problems(error, kind))
     # Raised out here so that the error does not carry pydantic's, which knows the values.
@@ -178,6 +179,14 @@ def load_settings(kind: type[ProjectSettings] = Settings) -> ProjectSettings:
         expected="what docs/configuration.md lists",
         way_out="Set this:" + "".join(f"\n  {problem}" for problem in problems),
     )
+
+
+@lru_cache(maxsize=4)
+def _of_environment(
+    kind: type[ProjectSettings], environment: frozenset[tuple[str, str]]
+) -> ProjectSettings:
+    """Read once, as long as the environment stays: each table asks for its settings five times."""
+    return kind()
 
 
 def variables(kind: type[ProjectSettings] = Settings) -> tuple[Variable, ...]:

@@ -45,6 +45,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("engine.google_errors", "engine.postgres_errors"),
     ("engine.state", "engine.leftovers", "engine.catalog", "engine.staged_rows"),
     ("engine.publish", "engine.quarantine"),
+    ("engine.own_tables",),
     ("engine.target_facts", "engine.swap", "engine.connecting", "engine.copy_sink"),
     ("engine.session",),
     *[("engine.download",), ("engine.parquet",)],
@@ -102,8 +103,9 @@ IO = {
     },
     "session": {
         *("postgres_errors", "state", "leftovers", "connecting", "copy_sink"),
-        *("publish", "swap", "target_facts", "quarantine"),
+        *("publish", "swap", "target_facts", "quarantine", "own_tables"),
     },
+    "own_tables": {"state", "leftovers", "quarantine"},
     "connecting": {"postgres_errors"},
     "copy_sink": {"postgres_errors"},
     "publish": {"staged_rows"},

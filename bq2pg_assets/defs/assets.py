@@ -195,7 +195,12 @@ class _Run:
     ) -> tuple[SyncResult, str, str]:
         """In the thread of the step: the engine's call, with all it needs."""
         log = self._context.log
-        with logged_to(log), bigquery.source() as source, gcs.shards() as shards:
+        with (
+            logged_to(log),
+            ProgressLog(log.info).speaking_soon() as progress,
+            bigquery.source() as source,
+            gcs.shards() as shards,
+        ):
             result = sync(
                 self._table,
                 source=source,
@@ -204,7 +209,7 @@ class _Run:
                 run=self._run,
                 options=options,
                 cancel=token,
-                report=ProgressLog(log.info),
+                report=progress,
             )
             return result, source.client.project, postgres.uri(self._table.target_name)
 

@@ -8,15 +8,16 @@ several it gives every line to whichever step began first.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 
 from bq2pg_assets.engine.results import Progress
 
 ENGINE = "bq2pg_assets"
+QUIET_SECONDS = 2.0
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 10.0
 
 _step: ContextVar[logging.Logger | None] = ContextVar("bq2pg_step", default=None)
@@ -36,32 +37,60 @@ def logged_to(log: logging.Logger) -> Iterator[None]:
         _step.reset(token)
 
 
-@dataclass(slots=True)
 class ProgressLog:
     """Writes progress as log lines: each new phase at once, then ever more rarely.
 
     Each line is an event of the run, a row in Dagster's database: an hour's load writes some 360 of
-    them, a line a second would be 3,600. No observations: they would stay on the asset's page for
-    ever.
+    them, a line a second would be 3,600. The first two seconds pass in silence, which are all that
+    a small table takes: its phases are in its metadata. No observations: they would stay on the
+    asset's page for ever.
     """
 
-    log: Callable[[str], object]
-    clock: Callable[[], float] = time.monotonic
-    _phase: str = ""
-    _next: float = 0.0
-    _wait: float = field(default=FIRST_SECONDS)
+    def __init__(
+        self, log: Callable[[str], object], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._clock = log, clock
+        self._lock = threading.Lock()
+        self._last: Progress | None = None
+        self._speaks = False
+        self._next, self._wait = 0.0, FIRST_SECONDS
+
+    @contextmanager
+    def speaking_soon(self) -> Iterator["ProgressLog"]:
+        """While inside, it speaks after `QUIET_SECONDS`, also when nothing is reported then."""
+        timer = threading.Timer(QUIET_SECONDS, self.speak)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield self
+        finally:
+            timer.cancel()
+
+    def speak(self) -> None:
+        """Tell what was reported last, and from now on what is reported."""
+        with self._lock:
+            self._speaks = True
+            if self._last is not None:
+                self._tell(self._last, new=True)
 
     def __call__(self, progress: Progress) -> None:
         """Report, or keep silent."""
-        now = self.clock()
-        if progress.phase != self._phase:
-            self._phase, self._wait = progress.phase, FIRST_SECONDS
+        with self._lock:
+            new = self._last is None or progress.phase != self._last.phase
+            self._last = progress
+            if self._speaks:
+                self._tell(progress, new=new)
+
+    def _tell(self, progress: Progress, *, new: bool) -> None:
+        now = self._clock()
+        if new:
+            self._wait = FIRST_SECONDS
         elif now < self._next:
             return
         else:
             self._wait = min(2 * self._wait, LONGEST_SECONDS)
         self._next = now + self._wait
-        self.log(progress_line(progress))
+        self._log(progress_line(progress))
 
 
 def progress_line(progress: Progress) -> str:

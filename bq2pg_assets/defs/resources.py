@@ -9,6 +9,7 @@ of the process that runs it, so no secret passes through run config, the UI or D
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 
 import dagster as dg
 from dagster_gcp import BigQueryResource, GCSResource
@@ -31,6 +32,18 @@ from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.settings import Settings, load_settings
 
 
+# One client of each for the process: it signs in once, and its connections are used again. Google
+# says that threads may share them.
+@cache
+def _bigquery(settings: Settings) -> bigquery.Client:
+    return bigquery_client(settings)
+
+
+@cache
+def _storage(settings: Settings) -> storage.Client:
+    return storage_client(settings)
+
+
 class BigQuery(BigQueryResource):
     """dagster-gcp's BigQueryResource with bq2pg's settings: an emulator's address, a location.
 
@@ -47,14 +60,13 @@ class BigQuery(BigQueryResource):
     def source(self) -> Iterator[BigQuerySource]:
         """What the engine reads from. Raises ConfigError."""
         settings = self._settings()
-        with self.get_client() as client:
-            yield BigQuerySource(
-                client,
-                read_client=lambda: read_client(settings),
-                location=settings.bq_location,
-                price_per_tib=settings.price_per_tib,
-                mask_secret=settings.mask_secret,
-            )
+        yield BigQuerySource(
+            _bigquery(settings),
+            read_client=lambda: read_client(settings),
+            location=settings.bq_location,
+            price_per_tib=settings.price_per_tib,
+            mask_secret=settings.mask_secret,
+        )
 
     def get_object_to_set_on_execution_context(self) -> "BigQuery":
         """Itself: the base class hands out a client here."""
@@ -82,9 +94,7 @@ class Gcs(GCSResource):
 
     def get_client(self) -> storage.Client:
         """A client; the caller closes it. Raises ConfigError."""
-        settings = load_settings()
-        given = {"bq_project": self.project} if self.project else {}
-        return storage_client(settings.model_copy(update=given))
+        return storage_client(self._settings())
 
     @contextmanager
     def shards(self) -> Iterator[GcsShards | None]:
@@ -92,16 +102,17 @@ class Gcs(GCSResource):
 
         Raises ConfigError.
         """
-        bucket = load_settings().gcs_bucket
-        if bucket is None:
-            yield None
-            return
-        with closing(self.get_client()) as client:
-            yield GcsShards(client, bucket=bucket)
+        settings = self._settings()
+        bucket = settings.gcs_bucket
+        yield None if bucket is None else GcsShards(_storage(settings), bucket=bucket)
 
     def get_object_to_set_on_execution_context(self) -> "Gcs":
         """Itself: the base class would make a client for every step, used or not."""
         return self
+
+    def _settings(self) -> Settings:
+        given = {"bq_project": self.project} if self.project else {}
+        return load_settings().model_copy(update=given)
 
 
 class Postgres(dg.ConfigurableResource[PostgresTarget]):

@@ -27,10 +27,10 @@ CONNECTING = Patience(calls=5, first=0.7, longest=6.0, within=25.0)
 # A network that swallows everything is noticed after two minutes, not after the system's two hours.
 # No tcp_user_timeout: Linux counts by it how long a busy server takes nothing, too.
 KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 6}
-# PostgreSQL 14 and later. The first notices a client that died while its session waited for a lock:
+# PostgreSQL 14 and later. The second notices a client that died while its session waits for a lock:
 # its own locks, the advisory one too, would stay until the wait ends. The lock's session idles
 # while others copy.
-SINCE_14 = "SET client_connection_check_interval = '5s'", "SET idle_session_timeout = 0"
+SINCE_14 = "SET idle_session_timeout = 0", "SET client_connection_check_interval = '5s'"
 
 
 class Connections:
@@ -99,14 +99,19 @@ class Connections:
                 **alive,
             )
             try:
-                for statement in SINCE_14 if conn.info.server_version >= 140000 else ():
-                    # A server on a system that cannot tell refuses the first of them.
-                    with suppress(pg_errors.InvalidParameterValue):
-                        conn.execute(statement)
+                if conn.info.server_version >= 140000:
+                    _set_since_14(conn)
             except BaseException:
                 conn.close()
                 raise
         return conn
+
+
+def _set_since_14(conn: psycopg.Connection[Any]) -> None:
+    try:
+        conn.execute("; ".join(SINCE_14))
+    except pg_errors.InvalidParameterValue:  # from the second, on a system that cannot tell
+        conn.execute(SINCE_14[0])
 
 
 def interrupt(conn: psycopg.Connection[Any]) -> None:

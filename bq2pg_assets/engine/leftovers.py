@@ -241,11 +241,10 @@ def adopt(
 
 def drop(conn: Connection[Any], own_schema: str, stage: TargetName) -> None:
     """Remove a staging table, if it is there, and what is remembered of it."""
-    conn.execute(postgres_sql.drop(stage))
-    conn.execute(
-        sql.SQL("DELETE FROM {} WHERE stage = %s").format(sql.Identifier(own_schema, SHARDS)),
-        [stage.table],
+    forget = sql.SQL("DELETE FROM {} WHERE stage = {}").format(
+        sql.Identifier(own_schema, SHARDS), sql.Literal(stage.table)
     )
+    conn.execute(postgres_sql.at_once([postgres_sql.drop(stage), forget]))
 
 
 def forget_exports(conn: Connection[Any], own_schema: str, target: TargetName) -> None:

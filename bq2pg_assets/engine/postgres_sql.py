@@ -5,7 +5,7 @@ Belongs here: statements as `psycopg.sql` objects. Does not: connections, transa
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from psycopg import sql
 
@@ -61,6 +61,11 @@ def identifier(name: TargetName) -> sql.Identifier:
 def names(columns: Sequence[str]) -> sql.Composed:
     """Column names, quoted, with commas between."""
     return sql.SQL(", ").join(sql.Identifier(c) for c in columns)
+
+
+def at_once(statements: Iterable[sql.Composed]) -> sql.Composed:
+    """All of them in one round trip; none may have parameters."""
+    return sql.SQL(";\n").join(statements)
 
 
 def create_stage(plan: SyncPlan, stage: TargetName) -> list[sql.Composed]:

@@ -7,7 +7,7 @@ its own. Does not: taking the lock (postgres.py), what happens within the publis
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from bq2pg_assets.engine import (
     leftovers,
+    own_tables,
     postgres_sql,
     publish,
     quarantine,
@@ -79,9 +80,7 @@ class TargetSession:
         self._swap: Swap | None = None  # once there is a staging table to swap
         self._isolating = False  # whether the target refused staged rows
         with postgres_errors(self._where), conn.transaction():
-            state.ensure(conn, target_schema=target.schema, own_schema=own_schema)
-            leftovers.ensure(conn, own_schema)
-            quarantine.ensure(conn, own_schema)
+            own_tables.ensure(conn, target_schema=target.schema, own_schema=own_schema)
             self._attempt = state.begin(conn, own_schema, run=run, table=table, target=target)
         self.stage = postgres_sql.stage_name(target, schema=own_schema, run=run)
 
@@ -186,7 +185,8 @@ class TargetSession:
             if not staged:
                 with self._conn.transaction():
                     swapped = self._swap.create_stage() if self._swap else None
-                    _run(self._conn, swapped or postgres_sql.create_stage(plan, self.stage))
+                    made = swapped or postgres_sql.create_stage(plan, self.stage)
+                    self._conn.execute(postgres_sql.at_once(made))
         return staged
 
     def _adopt(self, dead: DeadAttempt, shards: Sequence[Shard]) -> tuple[StagedShard, ...]:
@@ -379,8 +379,3 @@ class TargetSession:
                 yield conn
         else:
             yield self._conn
-
-
-def _run(conn: psycopg.Connection[Any], statements: Iterable[sql.Composed]) -> None:
-    for statement in statements:
-        conn.execute(statement)

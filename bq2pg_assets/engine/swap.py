@@ -180,4 +180,4 @@ def _run(conn: psycopg.Connection[Any], statements: Iterable[sql.Composed]) -> N
 
 
 def _run_at_once(conn: psycopg.Connection[Any], statements: Iterable[sql.Composed]) -> None:
-    conn.execute(sql.SQL(";\n").join(statements))
+    conn.execute(postgres_sql.at_once(statements))

@@ -27,6 +27,7 @@ from bq2pg_assets_tests.defs.fakes import (
     run_all,
     step_failure,
 )
+from bq2pg_assets_tests.defs.webserver import until
 
 KEY = dg.AssetKey(["sales", "orders"])
 
@@ -296,13 +297,19 @@ class TestChecks:
         assert not result.get_asset_materialization_events()
 
 
-def test_progress_is_logged_for_the_table(ephemeral: dg.DagsterInstance) -> None:
+def test_progress_of_a_longer_load_is_logged_for_the_table(ephemeral: dg.DagsterInstance) -> None:
+    def said() -> list[tuple[str | None, str]]:
+        (run,) = ephemeral.get_runs()
+        return [(e.step_key, e.user_message) for e in ephemeral.all_logs(run.run_id)]
+
+    line = "orders", "copy: 10 rows, 2 MB, 1 of 4 shards"
+
     def work(call: Call) -> None:
         call.report(Progress("orders", "copy", rows=10, bytes=2_000_000, shards_done=1, shards=4))
+        until(lambda: line in said(), "the line", seconds=30)
 
-    result = run_all(definitions(a_table(), sync=FakeSync({"orders": work})), ephemeral)
-    said = [e.user_message for e in ephemeral.all_logs(result.run_id) if e.step_key == "orders"]
-    assert "copy: 10 rows, 2 MB, 1 of 4 shards" in said
+    run_all(definitions(a_table(), sync=FakeSync({"orders": work})), ephemeral)
+    assert line in said()
 
 
 class TestDataVersion:

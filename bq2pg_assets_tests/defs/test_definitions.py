@@ -229,6 +229,6 @@ def test_both_dagster_yamls_say_the_same_but_for_the_storage() -> None:
         yaml.safe_load((ROOT / name).read_text())
         for name in ("dagster.yaml", "deploy/dagster.yaml")
     )
-    assert local.pop("storage").keys() == {"sqlite"}
-    assert deployed.pop("storage").keys() == {"postgres"}
+    assert local.pop("storage")["custom"]["class"] == "SqliteStorage"
+    assert deployed.pop("storage")["custom"]["class"] == "PostgresStorage"
     assert local == deployed

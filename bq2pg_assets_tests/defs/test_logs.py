@@ -1,6 +1,7 @@
 """Progress as log lines, and the engine's records in the right step's log."""
 
 import logging
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -34,6 +35,7 @@ def test_an_hour_of_progress_is_a_line_every_ten_seconds() -> None:
     """Each line is a row in Dagster's database."""
     now, lines = [0.0], []
     log = ProgressLog(lines.append, clock=lambda: now[0])
+    log.speak()
     for second in range(3600):
         now[0] = float(second)
         log(Progress("t", "copy", rows=second))
@@ -43,6 +45,7 @@ def test_an_hour_of_progress_is_a_line_every_ten_seconds() -> None:
 def test_a_short_load_is_told_more_often() -> None:
     now, told = [0.0], list[float]()
     log = ProgressLog(lambda _: told.append(now[0]), clock=lambda: now[0])
+    log.speak()
     for second in range(40):
         now[0] = float(second)
         log(Progress("t", "copy", rows=second))
@@ -52,9 +55,30 @@ def test_a_short_load_is_told_more_often() -> None:
 def test_a_new_phase_is_told_at_once() -> None:
     lines: list[str] = []
     log = ProgressLog(lines.append, clock=lambda: 0.0)
+    log.speak()
     for phase in ("plan", "export", "export", "copy"):
         log(Progress("t", phase))
     assert lines == ["plan", "export", "copy"]
+
+
+def test_a_load_of_a_moment_says_nothing_and_a_longer_one_says_where_it_is() -> None:
+    """Each line is an event in Dagster's database: six for each of a thousand small tables."""
+    lines: list[str] = []
+    log = ProgressLog(lines.append, clock=lambda: 0.0)
+    for phase in ("plan", "export"):
+        log(Progress("t", phase))
+    assert lines == []
+    log.speak()
+    log(Progress("t", "copy"))
+    assert lines == ["export", "copy"]
+
+
+def test_a_phase_that_reports_nothing_is_told_all_the_same() -> None:
+    """An export may take minutes, and nobody hears of it in between."""
+    told = threading.Event()
+    with ProgressLog(lambda _: told.set()).speaking_soon() as log:
+        log(Progress("t", "export"))
+        assert told.wait(timeout=30)
 
 
 class _Kept(logging.Logger):
