@@ -432,7 +432,7 @@ class SyncPlan:
     bytes_probed: int = 0
     max_bytes_billed: int | None = None
     parallelism: int = 2
-    piece_bytes: int = 4 * 1024**2
+    piece_bytes: int = 2 * 1024**2
     nul_bytes: NulBytes = NulBytes.FAIL
     every_partition_of: str | None = None
     comment: str | None = None

@@ -10,8 +10,8 @@ pieces than LARGEST make nothing faster; smaller ones cost more calls.
 
 from dataclasses import dataclass
 
-PIECES = 16
-LARGEST, SMALLEST = 4 * 1024**2, 256 * 1024
+PIECES = 32
+LARGEST, SMALLEST = 2 * 1024**2, 128 * 1024
 MOST = 8  # more than one server is glad of, whatever the machine
 MIB = 1024**2
 

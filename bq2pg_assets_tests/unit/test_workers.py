@@ -14,12 +14,12 @@ from bq2pg_assets.engine.workers import LARGEST, MIB, SMALLEST, Share, share
 @pytest.mark.parametrize(
     ("limit", "asked", "cores", "expected"),
     [
-        (128, 2, 64, Share(2, 4 * MIB)),
-        (128, 16, 1, Share(16, MIB // 2)),
+        (128, 2, 64, Share(2, 2 * MIB)),
+        (128, 16, 1, Share(16, MIB // 4)),
         (4096, 2, 2, Share(2, LARGEST)),
         (16, 16, 2, Share(16, SMALLEST)),
-        (128, None, 2, Share(2, 4 * MIB)),
-        (128, None, 64, Share(8, MIB)),
+        (128, None, 2, Share(2, 2 * MIB)),
+        (128, None, 64, Share(8, MIB // 2)),
         (16, None, 64, Share(4, SMALLEST)),
     ],
 )
