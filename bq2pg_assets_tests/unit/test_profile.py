@@ -87,10 +87,10 @@ def test_nothing_new_is_not_advised() -> None:
     [
         ("connect", QUERY, "Getting connections to PostgreSQL took 70% of the time: load fewer"),
         ("download", EXTRACT, "Waiting for Cloud Storage took 70% of the time: run bq2pg in the b"),
-        ("download", STREAMS, "Waiting for BigQuery's streams took 70% of the time: run bq2pg whe"),
+        ("download", STREAMS, "Waiting for BigQuery's streams took 70% of the time: run bq2pg"),
         ("decode", QUERY, "Decoding and encoding took 70% of the time: give bq2pg faster or more"),
         ("encode", QUERY, "Decoding and encoding took 70% of the time: give bq2pg faster or more"),
-        ("server", QUERY, "PostgreSQL, or the network to it, took 70% of the time: give it a larg"),
+        ("server", QUERY, "PostgreSQL, or the network to it, took 70% of the time: give it a"),
     ],
 )
 def test_the_greatest_part_of_a_copy_is_named(part: str, way: ExportWay, begins: str) -> None:
