@@ -87,7 +87,8 @@ class Row:
 
     `size` counts rows of `data` (tables, of the row of small tables), `quick` those of a quick run.
     `base` is data loaded into the target before, `base_size` and `base_quick` rows of it, with a
-    primary key and two indexes. `rounds` overrides how often each entry runs.
+    primary key and two indexes. `rounds` overrides how often each entry runs; `warms_up` says that
+    a turn before them does not count.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Row:
     base_size: int = 0
     base_quick: int = 0
     rounds: int | None = None
+    warms_up: bool = True
 
     def __post_init__(self) -> None:
         labels = [entry.label for entry in self.entries]

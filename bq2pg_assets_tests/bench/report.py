@@ -53,6 +53,9 @@ make bench        # all of it: over an hour and 40 GB of disk below .local/bench
 make bench-quick  # few rows, to see that everything runs
 ```
 
+With another PostgreSQL than the embedded one, which lacks lz4: `BQ2PG_POSTGRES_HOME=` and the
+folder above its `bin`, such as `/usr/lib/postgresql/15`, before the command.
+
 One row: `.venv/bin/python -m bq2pg_assets_tests.bench --only lineitem-2`. The rows are data in
 `bq2pg_assets_tests/bench/rows.py`. The other programs are installed into environments of their own
 below `.local/bench/envs`, from the pins in `bq2pg_assets_tests/bench/environments`.

@@ -39,7 +39,7 @@ class Contest:
         rounds = row.rounds or self._rounds
         found: dict[str, list[dict[str, float]]] = {e.label: [] for e in row.entries}
         errors: dict[str, str] = {}
-        warming = int(self._warm and row.rounds is None)
+        warming = int(self._warm and row.warms_up and row.rounds is None)
         for at in range(warming + rounds):
             for entry in row.entries[:: 1 if at % 2 == 0 else -1]:
                 if entry.label in errors:
