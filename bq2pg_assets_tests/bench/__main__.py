@@ -19,6 +19,7 @@ from bq2pg_assets_tests.bench.timing import ROOT
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 DOCS = ROOT / "docs"
+RESULTS = "results.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,23 +44,33 @@ def main(arguments: list[str] | None = None) -> int:
             taken=machine.today(),
             quick=asked.quick,
             machine=machine.facts(),
-            versions=machine.versions(servers, rows),
+            versions=machine.versions(servers, ROWS),
             settings=SETTINGS,
-            rows=tuple(contest.row(row) for row in rows),
+            rows=(),
         )
-    (folder / "results.json").write_text(found.to_json(), encoding="utf-8")
+        whole = not asked.quick and asked.part == 1
+        kept = folder / ("whole" if whole else "parts")
+        kept.mkdir(exist_ok=True)
+        if whole:
+            found = found.after(kept / RESULTS)
+        for row in rows:
+            found = found.with_row(contest.row(row))
+            (kept / RESULTS).write_text(found.to_json(), encoding="utf-8")
+    _write(found, folder=folder, kept=kept, into=DOCS if whole else kept)
+    return 1 if any(row.entries[0].error for row in found.rows) else 0
+
+
+def _write(found: Results, *, folder: Path, kept: Path, into: Path) -> None:
+    """The pages; those of a run that is not whole stay beside its figures."""
     text = report.page(found)
     _say(text)
-    if asked.quick or asked.only or asked.part != 1:
-        (folder / "benchmarks.md").write_text(text, encoding="utf-8")
-        _say(f"written to {folder}, not to docs/: it was not the whole benchmark")
-    else:
-        chart.draw(folder, into=DOCS)
-        (DOCS / "benchmarks.md").write_text(text, encoding="utf-8")
+    (into / "benchmarks.md").write_text(text, encoding="utf-8")
+    if into == DOCS:
+        chart.draw(kept / RESULTS, folder=folder, into=into)
         lineitem = shards("lineitem", 6 * MILLION, folder=folder / "data")
-        scaled = scaling.page(found, scaling.measured(found, lineitem))
-        (DOCS / "scaling.md").write_text(scaled, encoding="utf-8")
-    return 1 if any(row.entries[0].error for row in found.rows) else 0
+        if (measured := scaling.measured(found, lineitem)) is not None:
+            (into / "scaling.md").write_text(scaling.page(found, measured), encoding="utf-8")
+    _say(f"written to {into}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -14,12 +14,12 @@ ROWS_DRAWN = ("lineitem-2", "peers", "habits", "nested", "wide")
 OURS, OTHERS = "#2a6fbb", "#b8bec6"
 
 
-def draw(folder: Path, *, into: Path) -> None:
-    """benchmarks.png and benchmarks.svg, from the results in `folder`."""
+def draw(results: Path, *, folder: Path, into: Path) -> None:
+    """benchmarks.png and benchmarks.svg; the environment lies below `folder`."""
     from bq2pg_assets_tests.bench import peers
 
     python = peers.built("chart", folder)
-    subprocess.run([str(python), __file__, str(folder / "results.json"), str(into)], check=True)
+    subprocess.run([str(python), __file__, str(results), str(into)], check=True)
 
 
 def main(results: Path, into: Path) -> None:

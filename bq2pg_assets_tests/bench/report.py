@@ -32,8 +32,8 @@ NONE = "-"
 
 def page(found: Results) -> str:
     """The whole page."""
-    known = {row.name: row for row in ROWS}
-    pairs = [(known[result.name], result) for result in found.rows]
+    results = {result.name: result for result in found.rows}
+    pairs = [(row, results[row.name]) for row in ROWS if row.name in results]
     rounds = max((result.rounds for result in found.rows), default=0)
     parts = [HEAD.format(rounds=rounds, taken=found.taken)]
     parts += [QUICK] if found.quick else ["\n![Seconds of each contestant](benchmarks.svg)\n"]
@@ -56,7 +56,8 @@ make bench-quick  # few rows, to see that everything runs
 With another PostgreSQL than the embedded one, which lacks lz4: `BQ2PG_POSTGRES_HOME=` and the
 folder above its `bin`, such as `/usr/lib/postgresql/15`, before the command.
 
-One row: `.venv/bin/python -m bq2pg_assets_tests.bench --only lineitem-2`. The rows are data in
+One row: `.venv/bin/python -m bq2pg_assets_tests.bench --only lineitem-2`, which keeps the others as
+they were measured by the same versions. The rows are data in
 `bq2pg_assets_tests/bench/rows.py`. The other programs are installed into environments of their own
 below `.local/bench/envs`, from the pins in `bq2pg_assets_tests/bench/environments`.
 """

@@ -6,7 +6,7 @@ Belongs here: figures, medians, verdicts, keeping them. Does not: measuring (run
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,19 @@ class Results:
     versions: Mapping[str, str]
     settings: Mapping[str, str]
     rows: tuple[RowResult, ...]
+
+    def with_row(self, row: RowResult) -> "Results":
+        """With this row, in the place of an earlier one of its name."""
+        rows = {r.name: r for r in self.rows} | {row.name: row}
+        return replace(self, rows=tuple(rows.values()))
+
+    def after(self, path: Path) -> "Results":
+        """With the rows of an earlier run, where it was of the same versions on the same server."""
+        if not path.exists():
+            return self
+        earlier = read(path)
+        same = (earlier.versions, earlier.settings) == (self.versions, self.settings)
+        return replace(self, rows=earlier.rows) if same else self
 
     def to_json(self) -> str:
         """As a text that `read` reads."""

@@ -75,9 +75,14 @@ def logical_bytes(table: pa.Table) -> float:
     return fixed + sum(pc.mean(pc.binary_length(table[name])).as_py() for name in texts)
 
 
-def measured(found: Results, shards: list[Path]) -> Measured:
-    """From the rows lineitem-2 and lineitem-1 of the benchmark and the shards they read."""
+def measured(found: Results, shards: list[Path]) -> Measured | None:
+    """From the rows lineitem-2 and lineitem-1 of the benchmark and the shards they read.
+
+    None where one of them was not run.
+    """
     rows = {row.name: row for row in found.rows}
+    if not {"lineitem-2", "lineitem-1"} <= rows.keys():
+        return None
     two, one = rows["lineitem-2"].entry("bq2pg-2"), rows["lineitem-1"].entry("bq2pg-1")
     held = pq.read_metadata(shards[0])
 

@@ -102,3 +102,15 @@ def test_a_quick_run_takes_its_own_size_and_a_part_of_it() -> None:
     assert ROW.data_of(ROW.entries[0], Scale()) == ("lineitem", 100)
     assert ROW.data_of(ROW.entries[0], Scale(quick=True)) == ("lineitem", 10)
     assert ROW.data_of(ROW.entries[0], Scale(part=0.5)) == ("lineitem", 50)
+
+
+def test_a_row_that_is_measured_again_takes_the_place_of_the_earlier(tmp_path) -> None:
+    again, other = replace(RESULT, rounds=5), replace(RESULT, name="wide")
+    found = results(RESULT).with_row(again).with_row(other)
+    assert found.rows == (again, other)
+    path = tmp_path / "results.json"
+    assert results().after(path).rows == ()
+    path.write_text(found.to_json())
+    assert [row.name for row in results().after(path).rows] == ["lineitem-2", "wide"]
+    newer = replace(results(), versions={"PostgreSQL": "19"})
+    assert newer.after(path).rows == ()

@@ -69,7 +69,7 @@ def test_a_short_slice_runs_from_servers_to_page(tmp_path: Path, emulators: Path
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    found = json.loads((folder / "results.json").read_text())
+    found = json.loads((folder / "parts" / "results.json").read_text())
     assert [row["name"] for row in found["rows"]] == ["wide", "memory-shard"]
     assert [e["error"] for row in found["rows"] for e in row["entries"]] == [None] * 3
     assert "| wide" not in (folder / "benchmarks.md").read_text()
