@@ -228,7 +228,7 @@ class Documents(GcsShards):
 
     documents: tuple[str, ...] = ()
 
-    def fetch(self, shard: Shard, *, cancel: CancelToken) -> FetchedShard:
+    def fetch(self, shard: Shard, *, piece: int, cancel: CancelToken) -> FetchedShard:
         ids = pa.array(range(1, len(self.documents) + 1), pa.int64())
         table = pa.table({"id": ids, "doc": pa.array(self.documents)})
         return shard_of(parquet(table), uri=shard.uri)
