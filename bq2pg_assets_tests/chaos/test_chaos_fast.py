@@ -13,16 +13,9 @@ import pytest
 from bq2pg_assets.local import stack as local_stack
 from bq2pg_assets.local.stack import StackState
 from bq2pg_assets_tests.chaos import matrix
-from bq2pg_assets_tests.chaos.faults import (
-    COPYING,
-    FAULTS,
-    KILLS,
-    PUBLISHING,
-    Fault,
-    Where,
-    at,
-    last,
-)
+from bq2pg_assets_tests.chaos.faults import FAULTS, KILLS
+from bq2pg_assets_tests.chaos.faults.fault import Fault, Where, at, last
+from bq2pg_assets_tests.chaos.faults.postgres import COPYING, PUBLISHING
 from bq2pg_assets_tests.chaos.ground import Ground
 from bq2pg_assets_tests.chaos.matrix import Trial
 from bq2pg_assets_tests.chaos.modes import WAYS, Way
