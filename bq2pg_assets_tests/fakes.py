@@ -357,7 +357,12 @@ class FakeSession:
             self.database.copying -= 1
 
     def count_shrink(
-        self, plan: SyncPlan, *, bad: Sequence[BadRow] = (), cancel: CancelToken
+        self,
+        plan: SyncPlan,
+        *,
+        staged: int,
+        bad: Sequence[BadRow] = (),
+        cancel: CancelToken,
     ) -> tuple[int, int]:
         self.journal("session.count_shrink")
         before = len(self.database.live or ())

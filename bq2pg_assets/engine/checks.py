@@ -86,7 +86,7 @@ def judge(
         "YAML; nothing was published."
     )
     if plan.guard is not None and all(c.passed for c in checks):
-        before, gone = session.count_shrink(plan, bad=copied.bad, cancel=cancel)
+        before, gone = session.count_shrink(plan, staged=staged, bad=copied.bad, cancel=cancel)
         read = staged + len(copied.bad)
         checks += (guards.judge_shrink(plan, before=before, gone=gone, staged=read),)
         out = guards.way_out(plan)

@@ -57,7 +57,12 @@ def new_cursor(
 
 
 def count_shrink(
-    conn: psycopg.Connection[Any], plan: SyncPlan, stage: TargetName, *, bad: Sequence[BadRow]
+    conn: psycopg.Connection[Any],
+    plan: SyncPlan,
+    stage: TargetName,
+    *,
+    staged: int,
+    bad: Sequence[BadRow],
 ) -> tuple[int, int]:
     """The rows that hold in the target, and how many of them would go. Counted, not estimated:
     whoever reads and writes them all has the time. `bad` rows are not gone from the source.
@@ -65,11 +70,12 @@ def count_shrink(
     by_key = plan.publish.by_steps
     if by_key and not plan.full_refresh and not plan.whole:
         return 0, 0  # only what is read as a whole shows what is gone
-    conn.execute(postgres_sql.analyze(stage))
+    if plan.key:  # rows are looked up in it
+        conn.execute(postgres_sql.analyze(stage))
     if by_key:
         statement = publish_sql.count_gone(plan, staged_rows.present(conn, plan, stage, bad=bad))
     else:
-        statement = publish_sql.count_left(plan, stage)
+        statement = publish_sql.count_left(plan, stage, staged=staged)
     row = conn.execute(statement).fetchone()
     assert row is not None
     before, other = row

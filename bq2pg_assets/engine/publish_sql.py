@@ -106,16 +106,14 @@ def count_gone(plan: SyncPlan, present: sql.Composable) -> sql.Composed:
     )
 
 
-def count_left(plan: SyncPlan, stage: TargetName) -> sql.Composed:
+def count_left(plan: SyncPlan, stage: TargetName, *, staged: int) -> sql.Composed:
     """How many rows the target holds, and how many a replace by the staged ones would leave."""
-    staged = sql.SQL("{}").format(identifier(stage))
+    left: sql.Composable = sql.Literal(staged)
     if plan.key:  # of rows that share a key one stays
-        staged = sql.SQL("(SELECT DISTINCT {} FROM {}) AS k").format(
+        left = sql.SQL("(SELECT count(*) FROM (SELECT DISTINCT {} FROM {}) AS k)").format(
             names(plan.key), identifier(stage)
         )
-    return sql.SQL("SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})").format(
-        identifier(plan.target), staged
-    )
+    return sql.SQL("SELECT (SELECT count(*) FROM {}), {}").format(identifier(plan.target), left)
 
 
 def _dedupe(plan: SyncPlan, stage: TargetName) -> list[Step]:

@@ -220,11 +220,16 @@ class TargetSession:
             yield CopySink(conn, statement, note=note, where=self._where, cancel=cancel)
 
     def count_shrink(
-        self, plan: SyncPlan, *, bad: Sequence[BadRow] = (), cancel: CancelToken
+        self,
+        plan: SyncPlan,
+        *,
+        staged: int,
+        bad: Sequence[BadRow] = (),
+        cancel: CancelToken,
     ) -> tuple[int, int]:
         """The rows that hold in the target, and how many of them would go."""
         with self._interruptible(cancel):
-            return publish.count_shrink(self._conn, plan, self.stage, bad=bad)
+            return publish.count_shrink(self._conn, plan, self.stage, staged=staged, bad=bad)
 
     def build_indexes(self, plan: SyncPlan, *, cancel: CancelToken) -> None:
         """Make the staging table as the target is, before anybody has to wait for it.
@@ -333,7 +338,12 @@ class TargetSession:
             )
 
     def analyze(self, *, cancel: CancelToken) -> None:
-        """Fresh statistics for the planner. Raises TargetError when the table stays locked."""
+        """Fresh statistics for the planner. Raises TargetError when the table stays locked.
+
+        A table that took the target's place has them already.
+        """
+        if self._swap is not None and self._swap.brings_statistics:
+            return
         with self._interruptible(cancel), self._conn.transaction():
             self._limit_lock_waits()
             self._conn.execute(postgres_sql.analyze(self.target))

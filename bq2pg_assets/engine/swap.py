@@ -52,6 +52,11 @@ class Swap:
         """
         return carry.fingerprint(self._found, self._staged, stem=catalog.stem(self._stage))
 
+    @property
+    def brings_statistics(self) -> bool:
+        """Whether the planner's statistics are whole; extended ones come last, and empty."""
+        return not carry.makes(self._staged, ("statistics",))
+
     def create_stage(self) -> list[sql.Composed]:
         """What makes an empty staging table that takes and refuses the rows the target would."""
         return carry.create_stage(self._plan, self._stage, self._staged)

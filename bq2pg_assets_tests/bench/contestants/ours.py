@@ -45,7 +45,7 @@ def main() -> None:
 
     idle = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the imports
-    sync_table(
+    result = sync_table(
         table(job),
         source=source,
         shards=GcsShards(client, bucket=BUCKET),
@@ -56,6 +56,8 @@ def main() -> None:
     figures = {
         "seconds": began["after"] - began["copy"],
         "extra_mb": _status("VmHWM") - idle,
+        **{f"phase_{phase}": seconds for phase, seconds in result.phases.items()},
+        **(result.profile.seconds if result.profile else {}),
     }
     print(json.dumps(figures))
 
