@@ -56,12 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
         for row in rows:
             found = found.with_row(contest.row(row))
             (kept / RESULTS).write_text(found.to_json(), encoding="utf-8")
+    whole = whole and len(found.rows) == len(ROWS)
     _write(found, folder=folder, kept=kept, into=DOCS if whole else kept)
     return 1 if any(row.entries[0].error for row in found.rows) else 0
 
 
 def _write(found: Results, *, folder: Path, kept: Path, into: Path) -> None:
-    """The pages; those of a run that is not whole stay beside its figures."""
+    """The pages; as long as a row is missing they stay beside the figures."""
     text = report.page(found)
     _say(text)
     (into / "benchmarks.md").write_text(text, encoding="utf-8")
