@@ -18,7 +18,7 @@ from bq2pg_assets_tests.chaos.wire import Wire
 from bq2pg_assets_tests.integration.helpers import World
 
 CONNECTIONS = 2  # one for the lock, one to copy
-FIRST_LOAD, REPLACE, APPEND, NOTHING_NEW = 49, 96, 62, 29
+FIRST_LOAD, REPLACE, APPEND, NOTHING_NEW = 49, 91, 62, 29
 BUCKET_CALLS = 4  # list, fetch, list again to delete, delete; a new client asks for one more
 
 
