@@ -19,8 +19,9 @@ from pydantic import Field
 
 from bq2pg_assets.clients import (
     bigquery_client,
+    bigquery_source,
+    gcs_shards,
     postgres_target,
-    read_client,
     storage_client,
 )
 from bq2pg_assets.defs.metadata import table_uri
@@ -31,17 +32,10 @@ from bq2pg_assets.engine.postgres import PostgresTarget
 from bq2pg_assets.engine.shards import GcsShards
 from bq2pg_assets.settings import Settings, load_settings
 
-
 # One client of each for the process: it signs in once, and its connections are used again. Google
-# says that threads may share them.
-@cache
-def _bigquery(settings: Settings) -> bigquery.Client:
-    return bigquery_client(settings)
-
-
-@cache
-def _storage(settings: Settings) -> storage.Client:
-    return storage_client(settings)
+# says that threads may share them, and nothing of a run is kept in either part.
+_source = cache(bigquery_source)
+_shards = cache(gcs_shards)
 
 
 class BigQuery(BigQueryResource):
@@ -59,14 +53,7 @@ class BigQuery(BigQueryResource):
     @contextmanager
     def source(self) -> Iterator[BigQuerySource]:
         """What the engine reads from. Raises ConfigError."""
-        settings = self._settings()
-        yield BigQuerySource(
-            _bigquery(settings),
-            read_client=lambda: read_client(settings),
-            location=settings.bq_location,
-            price_per_tib=settings.price_per_tib,
-            mask_secret=settings.mask_secret,
-        )
+        yield _source(self._settings())
 
     def get_object_to_set_on_execution_context(self) -> "BigQuery":
         """Itself: the base class hands out a client here."""
@@ -102,9 +89,7 @@ class Gcs(GCSResource):
 
         Raises ConfigError.
         """
-        settings = self._settings()
-        bucket = settings.gcs_bucket
-        yield None if bucket is None else GcsShards(_storage(settings), bucket=bucket)
+        yield _shards(self._settings())
 
     def get_object_to_set_on_execution_context(self) -> "Gcs":
         """Itself: the base class would make a client for every step, used or not."""

@@ -165,6 +165,7 @@ def make_plan(
     if probe is not None:
         expected = probe.rows + (probe.nulls if window is not None and window.nulls else 0)
     nulls_only = window is not None and window.nulls
+    share = table.share
     return SyncPlan(
         table=table.name,
         target=table.target_name,
@@ -190,8 +191,8 @@ def make_plan(
         source_bytes=facts.num_bytes,
         bytes_probed=probe.bytes_billed if probe is not None else 0,
         max_bytes_billed=table.max_bytes_billed,
-        parallelism=table.share.workers,
-        piece_bytes=table.share.piece,
+        parallelism=share.workers,
+        piece_bytes=share.piece,
         nul_bytes=NulBytes(table.nul_bytes),
         # An extract job needs no filter, and a table that wants one is not read directly.
         every_partition_of=None if out.way is ExportWay.EXTRACT else intent.every_partition_of,

@@ -69,8 +69,8 @@ def _write(found: Results, *, folder: Path, kept: Path, into: Path) -> None:
     if into == DOCS:
         chart.draw(kept / RESULTS, folder=folder, into=into)
         lineitem = shards("lineitem", 6 * MILLION, folder=folder / "data")
-        if (measured := scaling.measured(found, lineitem)) is not None:
-            (into / "scaling.md").write_text(scaling.page(found, measured), encoding="utf-8")
+        scaled = scaling.page(found, scaling.measured(found, lineitem))
+        (into / "scaling.md").write_text(scaled, encoding="utf-8")
     _say(f"written to {into}")
 
 

@@ -5,7 +5,7 @@ Belongs here: the model, its prices, the page's words. Does not: measuring (run.
 benchmark itself (report.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from bq2pg_assets_tests.bench.datasets import LINEITEM_FIELDS
 from bq2pg_assets_tests.bench.results import Results
+from bq2pg_assets_tests.bench.timing import MIB
 
 GB, TB, TIB = 1e9, 1e12, 1024**4
 SIZES = (("1 GB", GB), ("100 GB", 100 * GB), ("10 TB", 10 * TB))
@@ -75,19 +76,14 @@ def logical_bytes(table: pa.Table) -> float:
     return fixed + sum(pc.mean(pc.binary_length(table[name])).as_py() for name in texts)
 
 
-def measured(found: Results, shards: list[Path]) -> Measured | None:
-    """From the rows lineitem-2 and lineitem-1 of the benchmark and the shards they read.
-
-    None where one of them was not run.
-    """
+def measured(found: Results, shards: list[Path]) -> Measured:
+    """From the rows lineitem-2 and lineitem-1 of the benchmark and the shards they read."""
     rows = {row.name: row for row in found.rows}
-    if not {"lineitem-2", "lineitem-1"} <= rows.keys():
-        return None
     two, one = rows["lineitem-2"].entry("bq2pg-2"), rows["lineitem-1"].entry("bq2pg-1")
     held = pq.read_metadata(shards[0])
 
     def per_row(figure: str) -> float:
-        return (two.median(figure) or 0) * 1024**2 / two.rows
+        return (two.median(figure) or 0) * MIB / two.rows
 
     return Measured(
         logical_bytes(pq.read_table(shards[0])),
@@ -121,13 +117,8 @@ def page(found: Results, at: Measured) -> str:
         processor=found.machine.get("processor", "unknown"),
         heads=" | ".join(title for title, _ in SIZES),
         lines="\n".join(lines),
-        logical=at.logical,
-        parquet=at.parquet,
-        table=at.table,
-        wal=at.wal,
-        one=at.one,
-        two=at.two,
         gain=at.two / at.one,
+        **asdict(at),
     )
 
 
